@@ -1,0 +1,113 @@
+"""The abstract classes that methods, auxiliary losses and subset schedules fulfil.
+
+Names in `Outputs.hidden`, the vocabulary that auxiliary losses rely on (a method's card lists what it provides;
+``<m>``, ``<a>``, ``<b>`` are modalities; frame-level tasks insert a time axis after batch):
+
+| key | shape | meaning |
+| :-- | :-- | :-- |
+| ``<m>`` | batch x dim | embedding of a modality before fusion |
+| ``fused`` | batch x dim | what the heads see |
+| ``aligned/<m>`` | batch x dim | projection made for an alignment loss, not normalised |
+| ``encoded/<m>`` | batch x time x dim | encoded sequence, before fusion |
+| ``shared/<m>``, ``private/<m>`` | batch x dim | invariant and specific parts |
+| ``decoded/<m>``, ``input/<m>`` | batch x dim | reconstruction and its target |
+| ``logits/<m>/<task>`` | as logits | prediction from one modality |
+| ``match/<a>/<b>`` | batch x 2 | "is b's partner of the same label?", seen from a: different, same |
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from mer_bench.types import Batch, Features, Masked, Outputs, Tasks
+
+
+class FusionMethod(nn.Module, ABC):
+    """From a batch to outputs. It never sees targets, optimisers, data set names or the trainer.
+
+    A subclass takes ``features`` and ``tasks`` first and keyword-only settings with defaults after them; it iterates
+    over ``features`` and never names a modality. Masked positions, padding and batch mates never change its result.
+    Parameters that only a loss will use (matching head, decoder) live in the method.
+    On the training path shapes are fixed: no ``.item()``, no boolean indexing, no host sync.
+    """
+
+    def __init__(self, features: Features, tasks: Tasks) -> None:
+        super().__init__()
+        self.features = dict(features)
+        self.tasks = dict(tasks)
+
+    @classmethod
+    def supports(cls, features: Features, tasks: Tasks) -> str | None:
+        """None, or the reason why this method cannot be built for such input."""
+        return None
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Outputs:
+        """Logits by task and named intermediates."""
+
+
+class TwoStage(FusionMethod):
+    """A method that encodes each modality by itself and then fuses.
+
+    A loss may call `fuse` again with partners exchanged or removed, without encoding again.
+    """
+
+    @abstractmethod
+    def encode(self, batch: Batch) -> dict[str, Masked]:
+        """Encoded sequence by modality, (batch, time, dim) with mask (batch, time)."""
+
+    @abstractmethod
+    def fuse(self, encoded: dict[str, Masked]) -> Outputs:
+        """Logits and intermediates from encoded sequences."""
+
+    def forward(self, batch: Batch) -> Outputs:
+        """Encode, then fuse."""
+        return self.fuse(self.encode(batch))
+
+
+class AuxLoss(nn.Module, ABC):
+    """A training loss beside the task losses: named hidden tensors in, one unweighted scalar out.
+
+    Zero with a live graph when nothing qualifies. No parameters but a temperature. Fixed shapes: ``torch.where`` and
+    masked means instead of boolean indexing. Randomness comes only from ``batch.draws``.
+
+    Attributes:
+        n_draws: how many uniform numbers per item `forward` reads; the module hands over exactly those columns.
+        weight: factor applied by the module.
+    """
+
+    n_draws: int = 0
+
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def bind(self, features: Features, tasks: Tasks) -> None:
+        """Called once at set-up: resolve defaults such as ``between`` and refuse what is not there (`UserError`)."""
+
+    @abstractmethod
+    def forward(self, outputs: Outputs, batch: Batch, method: FusionMethod) -> Tensor:
+        """The loss of one batch."""
+
+
+class SubsetSchedule(nn.Module, ABC):
+    """Which subsets of the modalities the method sees in one training step.
+
+    Attributes:
+        n_draws: uniform numbers per item that `views` reads from ``batch.draws``.
+    """
+
+    n_draws: int = 0
+
+    def bind(self, features: Features, tasks: Tasks) -> None:
+        """Called once at set-up."""
+
+    @abstractmethod
+    def views(self, batch: Batch, step: int) -> list[tuple[str, float, Batch]]:
+        """(name, weight, batch with masks switched off) for each forward pass of this step, the fullest first.
+
+        The number and names of the views depend on ``step`` only, never on the content of the batch.
+        Auxiliary losses are computed on the first view.
+        """

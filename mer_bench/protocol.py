@@ -1,0 +1,129 @@
+"""A protocol: the frozen definition of one comparison. No torch here.
+
+A protocol stands as a Python constant beside its corpus (`data/corpora`). It is hashed into every record, and
+nothing on a command line changes it. Tunable things live in YAML, definitions here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mer_bench.types import TaskSpec
+
+
+@dataclass(frozen=True)
+class LeaveOneGroupOut:
+    """Each group of `key` (session, speaker) is the test part of one fold, in the order of the group names.
+
+    Validation is taken from the other groups: `next` uses the following group in cyclic order; `hashed` takes
+    `count` groups, chosen by a hash of their names, the same for all methods.
+    """
+
+    key: str
+    validation: Literal["next", "hashed"] = "next"
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class OfficialTable:
+    """A split that the corpus ships: `/splits/<scheme>/table`, one row a fold, 1 train, 2 validation, 3 test.
+
+    Where the official split has no validation part, `validation_key` names the groups (speaker, dialogue) of which
+    a share of `validation_share`, chosen by hash, is taken out of the training part.
+    """
+
+    scheme: str
+    validation_key: str = ""
+    validation_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class GroupKFold:
+    """Groups of `key`, ordered by a hash of their names, dealt to k folds; the next fold validates."""
+
+    key: str
+    k: int
+
+
+SplitRule = LeaveOneGroupOut | OfficialTable | GroupKFold
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is missing at test. `full`; `only` and `no` stand for one condition per modality; `missing` for a rate.
+
+    `missing` removes a share `rate` of the present (item, modality) pairs, ten stored masks each (science.md 2).
+    """
+
+    kind: Literal["full", "only", "no", "missing"]
+    rates: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One comparison.
+
+    Attributes:
+        name: slug, the name of its table.
+        corpus: slug of the corpus.
+        tasks: by name; the first one is primary unless `primary` says otherwise.
+        primary: ``task/metric``, the only one used for selection, ranks and tests.
+        metrics: every ``task/metric`` that is reported, the primary one first.
+        split: rule that makes the folds, validation part included.
+        folds: number of folds.
+        seeds: the seeds that a complete row needs.
+        where: keep only items whose text attribute has one of the given values, by attribute name
+            (`/items/attr/<name>`, or one of speaker, session, dialogue).
+        cluster: the unit that is independent (speaker, dialogue, video, subject); per-group scores use it.
+        statistics: rule A, B or C of the statistics notes.
+        conditions: what is missing at test; `full` always.
+        legacy: reproduces what a paper did; never ranked.
+        note: one sentence shown above the table.
+    """
+
+    name: str
+    corpus: str
+    tasks: Mapping[str, TaskSpec]
+    primary: str
+    metrics: tuple[str, ...]
+    split: SplitRule
+    folds: int
+    seeds: tuple[int, ...]
+    cluster: str
+    statistics: Literal["A", "B", "C"]
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    conditions: tuple[Condition, ...] = (Condition("full"),)
+    legacy: bool = False
+    note: str = ""
+
+    @property
+    def hash(self) -> str:
+        """First 16 hex digits of the sha256 of the canonical definition."""
+        plain = {"split_rule": type(self.split).__name__, **dataclasses.asdict(self)}
+        plain["tasks"] = {name: dataclasses.asdict(spec) for name, spec in self.tasks.items()}
+        text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What is known of a corpus without its files.
+
+    Attributes:
+        slug: no underscore, so that ``<corpus>_<method>`` always splits at the first one.
+        title: full name.
+        about: content, size, licence and where to ask for it, in a sentence or two.
+        citation: how its authors want to be cited, short.
+        protocols: the first one is the default.
+    """
+
+    slug: str
+    title: str
+    about: str
+    citation: str
+    protocols: tuple[Protocol, ...]
