@@ -1,0 +1,43 @@
+"""The control that every fusion method must beat: late concatenation."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from mer_bench.contracts import FusionMethod
+from mer_bench.nn.encoders import ModalityEncoder
+from mer_bench.nn.heads import MLP, Heads, level_of
+from mer_bench.types import Batch, Features, Outputs, Tasks
+
+
+class Concat(FusionMethod):
+    """Encode each modality, average over time, concatenate, one hidden layer, one head per task.
+
+    A modality that is absent is a zero vector. There is no availability bit: an encoded modality is never exactly zero,
+    so the hidden layer can tell the two apart, and no weight is left untrained where training data are complete.
+
+    Args:
+        features: any number of modalities.
+        tasks: any, of one level.
+        dim: width of encoders and hidden layer (ours).
+        layers: transformer layers of each encoder (ours).
+        dropout: in encoders and hidden layer (ours).
+    """
+
+    def __init__(
+        self, features: Features, tasks: Tasks, *, dim: int = 128, layers: int = 0, dropout: float = 0.3
+    ) -> None:
+        super().__init__(features, tasks)
+        level = level_of(tasks)
+        self.encoders = nn.ModuleDict(
+            {m: ModalityEncoder(spec, dim, level=level, layers=layers, dropout=dropout) for m, spec in features.items()}
+        )
+        self.mix = MLP(dim * len(features), dim, dropout=dropout)
+        self.heads = Heads(dim, tasks)
+
+    def forward(self, batch: Batch) -> Outputs:
+        """Logits by task; hidden: ``<m>``, ``fused``."""
+        hidden = {m: encoder(batch.inputs[m]).values for m, encoder in self.encoders.items()}
+        hidden["fused"] = self.mix(torch.cat(list(hidden.values()), dim=-1))
+        return Outputs(self.heads(hidden["fused"]), hidden)
