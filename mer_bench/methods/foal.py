@@ -76,7 +76,7 @@ class FoalNet(TwoStage):
 
         self.encoders = nn.ModuleDict({m: encoder(spec) if adapt else _AsIs() for m, spec in features.items()})
         self.projections = nn.ModuleDict(
-            {m: Projection(width[m], projection_dim, dropout=projection_dropout) for m in features}
+            {m: _Projection(width[m], projection_dim, dropout=projection_dropout) for m in features}
         )
         self.stacks = nn.ModuleDict()
         self.match = nn.ModuleDict()
@@ -117,7 +117,7 @@ class FoalNet(TwoStage):
         return at_level(Masked(zeroed(Masked(seen, x.mask)), x.mask), self.level).values
 
 
-class Projection(nn.Module):
+class _Projection(nn.Module):
     """The authors' projection block: e = W₁x; LayerNorm(e + Dropout(W₂ GELU(e))), both layers without bias.
 
     Args:
