@@ -1,0 +1,154 @@
+"""`mer-bench fit`: train one run, keep the best epoch by validation, score the test part once, write the record."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mer_bench import recipes
+from mer_bench.cli import options as cli_options
+from mer_bench.cli.runs import Run, plan
+from mer_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from mer_bench.cli.lightning import Command
+    from mer_bench.cli.options import Options
+
+
+def main(argv: list[str]) -> int:
+    """Run what the command line names."""
+    options = cli_options.parse("fit", argv)
+    if options is None:
+        return 0
+    if options.help_all:
+        return help_all()
+    recipe = recipes.resolve(options.configs, options.overrides)
+    recipes.refuse_foreign_classes(recipe.settings, options.trust)
+    if options.print_config:
+        import yaml
+
+        print(yaml.safe_dump(recipe.settings, sort_keys=False), end="")
+        return 0
+    for run in plan(recipe, options.runs):
+        execute(run, options)
+    return 0
+
+
+def help_all() -> int:
+    """Every key of the settings with its default: LightningCLI's own help."""
+    from mer_bench.cli.lightning import help_text
+
+    print(help_text())
+    return 0
+
+
+def execute(run: Run, options: Options) -> Path | None:
+    """Train, score and record one run; a run that has a record is only reported.
+
+    Returns:
+        The record's path; None with `--no-test`.
+    """
+    record = run.folder / "record.json"
+    if record.is_file():
+        print(f"{run.label}: already recorded in {record}\n{summary(record)}")
+        return record
+    from mer_bench.cli.lightning import instantiate, quiet
+    from mer_bench.training.callbacks import EpochLog, checkpoints, progress
+    from mer_bench.training.seeds import EpochSeeds
+
+    started = time.perf_counter()
+    run.folder.mkdir(parents=True, exist_ok=True)
+    folder = run.folder / "checkpoints"
+    savers = checkpoints(folder)
+    log = EpochLog(run.folder / "metrics.csv")
+    command = instantiate(
+        run.recipe,
+        trusted=options.trust,
+        callbacks=[EpochSeeds(run.seed), *savers, log, *progress(options.progress)],
+    )
+    (run.folder / "config.yaml").write_text(command.parser.dump(command.config, skip_none=False), encoding="utf-8")
+    print(f"{run.label}", file=sys.stderr)
+    with quiet():
+        chosen = train(run, command, options.fresh)
+        load_best(command, folder)
+        if options.no_test:
+            command.trainer.validate(command.model, command.datamodule, verbose=False)
+            print(f"{run.label}: trained, the test part stays locked; best checkpoint in {folder / 'best.ckpt'}")
+            return None
+        from mer_bench.cli.scoring import write_results
+
+        path = write_results(run, command, chosen, time.perf_counter() - started)
+    print(summary(path))
+    return path
+
+
+def train(run: Run, command: Command, fresh: bool) -> dict:
+    """Train unless it is done, from where an interrupted run stopped; returns what `trained.json` says."""
+    folder = run.folder / "checkpoints"
+    done, last = run.folder / "trained.json", folder / "last.ckpt"
+    if fresh:
+        for path in (done, last, folder / "best.ckpt"):
+            path.unlink(missing_ok=True)
+    if done.is_file():
+        return json.loads(done.read_text())
+    if not command.model.trainable:
+        command.trainer.validate(command.model, command.datamodule, verbose=False)
+        chosen = {"epoch": 0, "epochs": 0, "steps": 0, "train_seconds": 0.0, "val": scores(command), "resumed": False}
+    else:
+        resumed = last.is_file()
+        if resumed:
+            print(f"continuing an interrupted run from {last}", file=sys.stderr)
+        command.trainer.fit(command.model, command.datamodule, ckpt_path=str(last) if resumed else None)
+        if command.trainer.interrupted:
+            raise KeyboardInterrupt
+        chosen = describe(command, folder / "best.ckpt", resumed)
+    done.write_text(json.dumps(chosen))
+    last.unlink(missing_ok=True)
+    return chosen
+
+
+def describe(command: Command, best: Path, resumed: bool) -> dict:
+    """Which epoch was kept, and what it scored on the validation part."""
+    from mer_bench.training.callbacks import read_log
+    from mer_bench.training.checkpoints import load
+
+    if not best.is_file():
+        raise UserError("training ended without a best epoch: no validation score was ever finite")
+    epoch = load(best)["epoch"]
+    log = read_log(best.parent.parent / "metrics.csv")
+    row = next(r for r in log if int(r["epoch"]) == epoch)
+    val = {name.removeprefix("val/"): float(x) for name, x in row.items() if name.startswith("val/")}
+    val.pop("selection", None)
+    return {
+        "epoch": epoch,
+        "epochs": len(log),
+        "steps": command.model.steps,
+        "train_seconds": command.model.train_seconds,
+        "val": val,
+        "resumed": resumed,
+    }
+
+
+def scores(command: Command) -> dict[str, float]:
+    """Validation metrics of the last validation pass."""
+    found = {n.removeprefix("val/"): float(x) for n, x in command.trainer.callback_metrics.items()}
+    found.pop("selection", None)
+    return found
+
+
+def load_best(command: Command, folder: Path) -> None:
+    """Put the weights of the best epoch back."""
+    from mer_bench.training.checkpoints import load
+
+    if command.model.trainable:
+        command.model.load_state_dict(load(folder / "best.ckpt")["state_dict"])
+
+
+def summary(record: Path) -> str:
+    """A record in a few lines: validation and test score of the chosen epoch."""
+    from mer_bench.cli.scoring import summary_lines
+
+    return summary_lines(record)

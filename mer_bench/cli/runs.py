@@ -1,0 +1,101 @@
+"""What one run is, before torch is loaded: its protocol, data, key and folder."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+from mer_bench import recipes
+from mer_bench.data.corpora import corpora, find_protocol
+from mer_bench.data.files import find_features
+from mer_bench.errors import UserError, did_you_mean
+from mer_bench.merh5 import FeatureFile
+from mer_bench.protocol import Protocol
+from mer_bench.recipes import Recipe, Settings
+from mer_bench.results.record import run_key
+
+#: settings that cannot change a number
+SILENT = {
+    "trainer": ("accelerator", "devices", "enable_progress_bar", "enable_model_summary", "profiler", "benchmark"),
+    "data": ("root", "file", "fold", "seed", "eval_batch_size"),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: method x protocol x fold x seed, with everything that decides its numbers.
+
+    Attributes:
+        recipe: its settings, modalities spelt out.
+        protocol: what is compared.
+        file: the feature file.
+        fold: test fold.
+        seed: of everything random.
+        key: content-derived name.
+        folder: `<runs>/<protocol>/<method>/<key>`.
+    """
+
+    recipe: Recipe
+    protocol: Protocol
+    file: FeatureFile
+    fold: int
+    seed: int
+    key: str
+    folder: Path
+
+    @property
+    def modalities(self) -> list[str]:
+        """The modalities of the run."""
+        return self.recipe.settings["data"]["init_args"]["modalities"]
+
+    @property
+    def label(self) -> str:
+        """How the run is called in messages."""
+        return f"{self.recipe.method} on {self.protocol.name} ({', '.join(self.modalities)}) fold {self.fold} seed {self.seed}"
+
+
+def plan(recipe: Recipe, runs: str) -> list[Run]:
+    """The runs that a recipe means: one, or one per modality for a method that takes a single one.
+
+    Raises:
+        UserError: unknown protocol, no feature file, a value of the wrong type.
+    """
+    data = recipe.settings.get("data", {}).get("init_args", {})
+    if recipe.dataset not in corpora():
+        raise UserError(
+            f"config {recipe.name!r} builds on no data set; let it extend data/<dataset>.yaml; "
+            f"{did_you_mean(recipe.dataset or recipe.name.partition('_')[0], corpora())}"
+        )
+    protocol = find_protocol(data.get("protocol", ""), recipe.dataset)
+    file = FeatureFile(find_features(recipe.dataset, data.get("root", ""), data.get("file", "")))
+    plain = [m for m in file.modalities if "_" not in m]
+    return [_run(one, protocol, file, plain, runs) for one in recipes.per_modality(recipe, plain)]
+
+
+def _run(recipe: Recipe, protocol: Protocol, file: FeatureFile, plain: list[str], runs: str) -> Run:
+    settings = copy.deepcopy(recipe.settings)
+    data = settings["data"].setdefault("init_args", {})
+    data["modalities"] = list(data.get("modalities") or plain)
+    data["protocol"] = protocol.name
+    fold, seed = _whole(data.get("fold", 0), "data.fold"), _whole(settings.get("seed_everything", 0), "seed_everything")
+    key = run_key(numeric(settings), protocol.hash, file.content_sha256, fold, seed)
+    spelt = Recipe(recipe.name, recipe.dataset, recipe.method, recipe.card, settings, recipe.files)
+    return Run(spelt, protocol, file, fold, seed, key, Path(runs) / protocol.name / recipe.method / key[:16])
+
+
+def _whole(value: object, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise UserError(f"--{name} must be a whole number from 0, got {value!r}")
+    return value
+
+
+def numeric(settings: Settings) -> Settings:
+    """The settings that decide numbers, without fold and seed."""
+    kept = copy.deepcopy(settings)
+    kept.pop("seed_everything", None)
+    for name in SILENT["trainer"]:
+        kept.get("trainer", {}).pop(name, None)
+    for name in SILENT["data"]:
+        kept.get("data", {}).get("init_args", {}).pop(name, None)
+    return kept

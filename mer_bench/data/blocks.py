@@ -1,0 +1,190 @@
+"""The unit of execution: a block of index rows, several optimiser steps long, and the loaders that yield blocks.
+
+One `training_step` makes all the steps of a block, so that Lightning's cost per step is paid once per block. The order
+of the items is a function of (seed, epoch) alone; draws are a function of (seed, epoch, block).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mer_bench.data.store import Store
+from mer_bench.types import Batch
+
+
+def derive(*parts: object) -> int:
+    """A 63-bit seed from anything that identifies it; independent streams for different parts."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+@dataclass
+class Block:
+    """Index rows of several steps.
+
+    Attributes:
+        items: (steps, members, batch) int64, row numbers.
+        widths: by modality, the padded length of each step, known on the host.
+        store: where the rows are.
+        seed: of the uniform draws of this block.
+        condition: name of the condition at test; `full` while training.
+        keep: by modality, (all items,) bool, for conditions at test.
+    """
+
+    items: Tensor
+    widths: Mapping[str, NDArray[np.int64]]
+    store: Store
+    seed: int = 0
+    condition: str = "full"
+    keep: Mapping[str, Tensor] | None = None
+    _draws: Tensor | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def to(self, device: torch.device, **_: object) -> Block:
+        """Move the indices; the store makes its copy once."""
+        keep = {m: k.to(device) for m, k in self.keep.items()} if self.keep is not None else None
+        return Block(self.items.to(device), self.widths, self.store.on(device), self.seed, self.condition, keep)
+
+    def batch(self, step: int, n_draws: int = 0, member: int = 0) -> Batch:
+        """The batch of one step of one member, with `n_draws` uniform numbers per item."""
+        items = self.items[step, member]
+        if self._draws is None or self._draws.shape[-1] != n_draws:
+            generator = torch.Generator().manual_seed(self.seed)
+            draws = torch.rand((*self.items.shape, n_draws), generator=generator)
+            self._draws = draws.to(items.device)
+        widths = {name: int(width[step]) for name, width in self.widths.items()}
+        return self.store.gather(items, widths, self._draws[step, member], self.keep)
+
+
+def _widths(lengths: Mapping[str, NDArray[np.int64]], items: NDArray[np.int64], pad_to: int) -> dict:
+    """Padded length of each step by modality: the longest item, rounded up, at least 1."""
+    longest = {name: np.maximum(length[items].max(axis=(1, 2)), 1) for name, length in lengths.items()}
+    return {name: -(-width // pad_to) * pad_to for name, width in longest.items()}
+
+
+class TrainBlocks:
+    """Training blocks, reshuffled each epoch; usable as a dataloader.
+
+    Items are put in random order, sorted by their length with jitter, and cut into batches whose order is shuffled
+    again: batches of like length waste little on padding. The last, smaller batch is a block of
+    its own, so that no item is ever dropped.
+
+    Args:
+        store: where the rows are.
+        items: (n,) row numbers of the training part.
+        lengths: by modality, (all items,) lengths on the host.
+        batch_size: items per step.
+        steps: optimiser steps per block.
+        seed: of the run.
+        bucket: group like lengths; False gives plain shuffling.
+        pad_to: round padded lengths up to a multiple of this.
+    """
+
+    JITTER = 0.25  # ours: share of a length's magnitude by which the sort key is blurred
+
+    def __init__(
+        self,
+        store: Store,
+        items: NDArray[np.int64],
+        lengths: Mapping[str, NDArray[np.int64]],
+        *,
+        batch_size: int,
+        steps: int,
+        seed: int,
+        bucket: bool = True,
+        pad_to: int = 1,
+    ) -> None:
+        self.store, self.items, self.lengths = store, items, lengths
+        self.batch_size, self.steps, self.seed, self.bucket, self.pad_to = batch_size, steps, seed, bucket, pad_to
+        self.epoch = 0
+        self._total = np.sum([length for length in lengths.values()], axis=0)
+
+    @property
+    def sampler(self) -> TrainBlocks:
+        """Lightning tells the epoch to a loader's sampler."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """The epoch whose order the next iteration gives."""
+        self.epoch = epoch
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of one epoch."""
+        return -(-len(self.items) // self.batch_size)
+
+    def __len__(self) -> int:
+        full, rest = divmod(len(self.items), self.batch_size)
+        return -(-full // self.steps) + (rest > 0)
+
+    def order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Full batches (n_batches, batch) and the items that are left over, of the current epoch."""
+        rng = np.random.default_rng(derive(self.seed, self.epoch, "order"))
+        items = rng.permutation(self.items)
+        n_full = len(items) // self.batch_size
+        full, rest = items[: n_full * self.batch_size], items[n_full * self.batch_size :]
+        if self.bucket and n_full > 1:
+            blur = 1 + self.JITTER * rng.uniform(-1, 1, len(full))
+            full = full[np.argsort(self._total[full] * blur, kind="stable")]
+        batches = full.reshape(n_full, self.batch_size)
+        return batches[rng.permutation(n_full)], rest
+
+    def __iter__(self) -> Iterator[Block]:
+        batches, rest = self.order()
+        chunks = [batches[i : i + self.steps] for i in range(0, len(batches), self.steps)]
+        if len(rest):
+            chunks.append(rest[None])
+        for number, chunk in enumerate(chunks):
+            items = chunk[:, None, :]
+            yield Block(
+                torch.from_numpy(np.ascontiguousarray(items)),
+                _widths(self.lengths, items, self.pad_to),
+                self.store,
+                derive(self.seed, self.epoch, number, "draws"),
+            )
+
+
+class EvalBlocks:
+    """Every item once, longest last, in the order of their lengths; one block a batch.
+
+    Args:
+        keep: by modality, (all items,) bool, what is available under the condition.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        items: NDArray[np.int64],
+        lengths: Mapping[str, NDArray[np.int64]],
+        *,
+        batch_size: int,
+        condition: str = "full",
+        keep: Mapping[str, NDArray[np.bool_]] | None = None,
+    ) -> None:
+        total = np.sum([length for length in lengths.values()], axis=0)
+        self.items = items[np.argsort(total[items], kind="stable")]
+        self.store, self.lengths, self.batch_size, self.condition = store, lengths, batch_size, condition
+        self.keep = {m: torch.from_numpy(k) for m, k in keep.items()} if keep is not None else None
+
+    def __len__(self) -> int:
+        return -(-len(self.items) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Block]:
+        for i in range(0, len(self.items), self.batch_size):
+            items = self.items[i : i + self.batch_size][None, None, :]
+            yield Block(
+                torch.from_numpy(np.ascontiguousarray(items)),
+                _widths(self.lengths, items, 1),
+                self.store,
+                condition=self.condition,
+                keep=self.keep,
+            )

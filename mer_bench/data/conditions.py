@@ -1,0 +1,81 @@
+"""What is missing at test: from a condition to the availability of every modality of every item. numpy only.
+
+Rate η is the share of present (item, modality) pairs that are removed, each item keeping at least one; items that
+natively lack a modality keep that (science.md 2). Masks are a function of the item's id, the modality, the rate and the
+mask number alone, so they are the same for every method, fold and machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mer_bench.protocol import Condition
+
+#: stored masks per rate (science.md 2)
+MASKS = 10
+Available = dict[str, NDArray[np.bool_]]
+
+
+def condition_names(conditions: Sequence[Condition], modalities: Sequence[str]) -> list[str]:
+    """`full`, `only_<m>`, `no_<m>`, `missing_<rate>_<mask>`; with one modality only `full` is left.
+
+    For two modalities `no_<a>` is `only_<b>`: both names are kept, so that tables read the same for any number.
+    Rates above (M-1)/M cannot be reached when each item keeps one, and are left out.
+    """
+    names = ["full"]
+    if len(modalities) < 2:
+        return names
+    for condition in conditions:
+        if condition.kind in ("only", "no"):
+            names += [f"{condition.kind}_{m}" for m in modalities]
+        for rate in condition.rates:
+            if rate <= (len(modalities) - 1) / len(modalities) + 1e-9:
+                names += [f"missing_{rate:g}_{k}" for k in range(MASKS)]
+    return names
+
+
+def available(name: str, ids: Sequence[str], present: Available) -> Available:
+    """Which items still have which modality under a condition.
+
+    Args:
+        name: one of `condition_names`.
+        ids: the items' ids, in the order of the masks.
+        present: native presence by modality, (items,) each.
+    """
+    kind, _, rest = name.partition("_")
+    if kind == "only":
+        return {m: has & (m == rest) for m, has in present.items()}
+    if kind == "no":
+        return {m: has & (m != rest) for m, has in present.items()}
+    if kind == "missing":
+        rate, mask = rest.split("_")
+        return _remove(float(rate), int(mask), ids, present)
+    return dict(present)
+
+
+def _remove(rate: float, mask: int, ids: Sequence[str], present: Available) -> Available:
+    """Remove round(rate x pairs) present pairs, in the order of a hash, never an item's last one.
+
+    One pair per item, the one whose draw is highest, is protected; the others go in the order of their draws.
+    """
+    modalities = list(present)
+    native = np.stack([present[m] for m in modalities], axis=1)
+    draws = np.stack([_uniform(ids, f"{m}/{mask}") for m in modalities], axis=1)
+    draws = np.where(native, draws, -1.0)
+    protected = draws.argmax(axis=1)[:, None] == np.arange(len(modalities))
+    candidates = np.flatnonzero((native & ~protected).ravel())
+    order = candidates[np.argsort(draws.ravel()[candidates], kind="stable")]
+    kept = native.ravel().copy()
+    kept[order[: round(rate * native.sum())]] = False
+    kept = kept.reshape(native.shape)
+    return {m: kept[:, k] for k, m in enumerate(modalities)}
+
+
+def _uniform(ids: Sequence[str], salt: str) -> NDArray[np.float64]:
+    """One uniform number in [0, 1) per id, independent between salts."""
+    digests = b"".join(hashlib.blake2b(f"{salt}/{i}".encode(), digest_size=8).digest() for i in ids)
+    return np.frombuffer(digests, dtype="<u8").astype(np.float64) / 2.0**64

@@ -1,0 +1,252 @@
+"""From a feature file and a protocol to blocks of batches: the base of every datamodule."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
+
+from mer_bench.data.blocks import EvalBlocks, TrainBlocks
+from mer_bench.data.conditions import available, condition_names
+from mer_bench.data.corpora import find_protocol
+from mer_bench.data.files import find_features
+from mer_bench.data.splits import make_split, targets
+from mer_bench.data.store import Flat, Ragged, Store
+from mer_bench.errors import UserError, did_you_mean
+from mer_bench.merh5 import FeatureFile
+from mer_bench.types import Features, FeatureSpec, Tasks, TaskSpec
+
+#: a modality asked for must be present in this share of the training items (science.md 1)
+MIN_PRESENT = 0.05
+
+
+class MERDataModule(LightningDataModule):
+    """Loads a corpus once and offers the parts of one fold as index blocks.
+
+    What it says of itself, before any value is read: `features` and `tasks` (with the training prior of the fold),
+    `protocol`, `metrics`, `file`.
+
+    Args:
+        protocol: name of a protocol of this corpus; empty means its first one.
+        fold: which fold is the test part.
+        modalities: which modalities of the file to use; empty means all but alternative forms, whose names hold an
+            underscore (`text_sentence`).
+        root: folder of the feature files; else `$MER_BENCH_DATA`, else `./features`.
+        file: a feature file to use in place of `<root>/<corpus>.h5`.
+        batch_size: items per optimiser step.
+        eval_batch_size: items per batch outside training.
+        steps_per_block: optimiser steps that one `training_step` makes.
+        bucket: batches of like lengths.
+        pad_to: pad lengths up to a multiple of this, so that few shapes occur.
+        normalise: subtract the mean and divide by the standard deviation of the training part of the fold.
+        seed: of the order of the items; the command line sets it together with the seed of the run.
+    """
+
+    corpus: ClassVar[str] = ""
+
+    def __init__(
+        self,
+        protocol: str = "",
+        fold: int = 0,
+        modalities: list[str] | None = None,
+        root: str = "",
+        file: str = "",
+        batch_size: int = 32,
+        eval_batch_size: int = 512,
+        steps_per_block: int = 50,
+        bucket: bool = True,
+        pad_to: int = 1,
+        normalise: bool = True,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size), ("pad_to", pad_to)):
+            if value < 1:
+                raise UserError(f"--data.{name} must be at least 1, got {value}")
+        if steps_per_block < 1:
+            raise UserError(f"--data.steps_per_block must be at least 1, got {steps_per_block}")
+        self.protocol = find_protocol(protocol, self.corpus)
+        self.fold, self.seed, self.normalise = fold, seed, normalise
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.steps_per_block, self.bucket, self.pad_to = steps_per_block, bucket, pad_to
+        self.file = FeatureFile(find_features(self.corpus, root, file))
+        if self.file.corpus != self.corpus:
+            raise UserError(f"{self.file.path}: holds corpus {self.file.corpus!r}, {self.corpus!r} was asked for")
+        self.split = make_split(self.protocol, self.file, fold)
+        self.modalities = self._choose(modalities)
+        self.tasks: Tasks = {n: self._with_prior(n, spec) for n, spec in self.protocol.tasks.items()}
+        self.features: Features = {m: self._feature_spec(m) for m in self.modalities}
+        self.metrics = self.protocol.metrics
+        self._store: Store | None = None
+
+    # what is offered -------------------------------------------------------------------------------------------
+
+    def _choose(self, asked: list[str] | None) -> tuple[str, ...]:
+        """The modalities to use; refuses unknown ones and those that are hardly ever present."""
+        known = self.file.modalities
+        chosen = list(asked) if asked else [m for m in known if "_" not in m]
+        for m in chosen:
+            if m not in known:
+                raise UserError(
+                    f"--data.modalities: {self.file.path} has no modality {m!r}; {did_you_mean(m, known)} "
+                    f"(it has {', '.join(known)})"
+                )
+        if len(set(chosen)) < len(chosen):
+            raise UserError(f"--data.modalities names one modality twice: {', '.join(chosen)}")
+        present = {m: int(known[m].present[self.split.train].sum()) for m in chosen}
+        rare = [m for m in chosen if present[m] < max(1, MIN_PRESENT * len(self.split.train))]
+        if rare:
+            good = [m for m in chosen if m not in rare] or [m for m in known if m not in rare and "_" not in m]
+            raise UserError(
+                f"{self.file.path}: modality {rare[0]!r} is present in {present[rare[0]]} of {len(self.split.train)} "
+                f"training items of {self.protocol.name} fold {self.fold}, at least {MIN_PRESENT:.0%} are needed; "
+                f"use --data.modalities '[{', '.join(good)}]'"
+            )
+        return tuple(chosen)
+
+    def _feature_spec(self, m: str) -> FeatureSpec:
+        info = self.file.modalities[m]
+        return FeatureSpec(info.dim, info.rate_hz, info.kind, int(np.diff(info.offsets).max(initial=1)))
+
+    def _with_prior(self, name: str, spec: TaskSpec) -> TaskSpec:
+        """The task with the statistics of its training targets."""
+        values, mask = targets(self.file, name, spec)
+        if spec.level == "frame":
+            raise UserError(f"{self.protocol.name}: frame-level tasks are not available for {self.corpus} yet")
+        values, mask = values[self.split.train], mask[self.split.train]
+        if spec.kind == "multiclass":
+            counts = np.bincount(values[mask], minlength=spec.size)
+            empty = [spec.names[k] for k in np.flatnonzero(counts == 0)]
+            if empty:
+                raise UserError(
+                    f"{self.file.path}: class {empty[0]!r} of task {name!r} has no training item in fold "
+                    f"{self.fold} of {self.protocol.name}"
+                )
+            return replace(spec, prior=tuple(counts / counts.sum()))
+        n = np.maximum(mask.sum(axis=0), 1)
+        mean = np.where(mask, values, 0).sum(axis=0, dtype=np.float64) / n
+        spread = np.sqrt(np.where(mask, (values - mean) ** 2, 0).sum(axis=0) / n)
+        return replace(spec, prior=tuple(mean.tolist()), spread=tuple(spread.tolist()))
+
+    @property
+    def condition_names(self) -> list[str]:
+        """Names of the conditions at test, `full` first."""
+        return condition_names(self.protocol.conditions, self.modalities)
+
+    # data ------------------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read the values once, normalised by the training part of the fold."""
+        if self._store is not None:
+            return
+        inputs = {m: self._ragged(m) for m in self.modalities}
+        flats: dict[str, Flat] = {}
+        for name, spec in self.tasks.items():
+            values, mask = targets(self.file, name, spec)
+            dtype = torch.int64 if spec.kind == "multiclass" else torch.float32
+            flats[name] = Flat(torch.from_numpy(np.ascontiguousarray(values)).to(dtype), torch.from_numpy(mask.copy()))
+        self._store = Store(inputs, flats)
+
+    def _ragged(self, m: str) -> Ragged:
+        info = self.file.modalities[m]
+        observed = np.append(self.file.valid(m), False)
+        values = np.zeros((len(observed), info.dim), dtype=np.float32)
+        values[:-1] = self.file.values(m)
+        starts, lengths = info.offsets[:-1], np.diff(info.offsets)
+        if self.normalise:
+            step = np.zeros(len(observed) + 1, dtype=np.int64)
+            np.add.at(step, starts[self.split.train], 1)
+            np.add.at(step, info.offsets[1:][self.split.train], -1)
+            _standardise(values, (np.cumsum(step)[:-1] > 0) & observed)
+        values[~observed] = 0
+        tensors = (torch.from_numpy(np.ascontiguousarray(a)) for a in (values, observed, starts, lengths))
+        return Ragged(*tensors)
+
+    @property
+    def store(self) -> Store:
+        """The resident data; `setup` must have run."""
+        if self._store is None:
+            self.setup()
+        assert self._store is not None
+        return self._store
+
+    @property
+    def lengths(self) -> dict[str, NDArray[np.int64]]:
+        """Lengths of all items by modality, on the host."""
+        return {m: np.diff(self.file.modalities[m].offsets) for m in self.modalities}
+
+    # loaders ---------------------------------------------------------------------------------------------------
+
+    def train_dataloader(self) -> TrainBlocks:
+        """Blocks of the training part."""
+        return TrainBlocks(
+            self.store,
+            self.split.train,
+            self.lengths,
+            batch_size=self.batch_size,
+            steps=self.steps_per_block,
+            seed=self.seed,
+            bucket=self.bucket,
+            pad_to=self.pad_to,
+        )
+
+    def val_dataloader(self) -> EvalBlocks:
+        """The validation part."""
+        return EvalBlocks(self.store, self.split.val, self.lengths, batch_size=self.eval_batch_size)
+
+    def test_dataloader(self) -> list[EvalBlocks]:
+        """The test part, once per condition."""
+        present = {m: self.file.modalities[m].present for m in self.modalities}
+        rows = self.split.test
+        loaders = []
+        for name in self.condition_names:
+            keep = None
+            if name != "full":
+                part = available(name, [self.file.ids[i] for i in rows], {m: p[rows] for m, p in present.items()})
+                keep = {m: p.copy() for m, p in present.items()}
+                for m in keep:
+                    keep[m][rows] = part[m]
+            loaders.append(
+                EvalBlocks(self.store, rows, self.lengths, batch_size=self.eval_batch_size, condition=name, keep=keep)
+            )
+        return loaders
+
+    def predict_dataloader(self) -> EvalBlocks:
+        """Every item of the file that has a modality, labelled or not."""
+        some = np.any([self.file.modalities[m].present for m in self.modalities], axis=0)
+        return EvalBlocks(self.store, np.flatnonzero(some), self.lengths, batch_size=self.eval_batch_size)
+
+
+def _standardise(values: NDArray[np.float32], rows: NDArray[np.bool_]) -> None:
+    """Zero mean and unit standard deviation over the given rows, in place; constant columns are only centred."""
+    if not rows.any():
+        return
+    part = values[rows].astype(np.float64)
+    mean, std = part.mean(axis=0), part.std(axis=0)
+    values -= mean.astype(np.float32)
+    values /= np.where(std > 1e-8 * np.maximum(np.abs(mean), 1), std, 1).astype(np.float32)
+
+
+class IEMOCAP(MERDataModule):
+    """Ten actors in five dyadic sessions (Busso et al., 2008).
+
+    Content: 10,039 rated turns, speech, text and face. Labels: four or six classes, valence, arousal, dominance.
+    Splits: leave one session out. Licence: on request from the University of Southern California.
+    Expected file: `iemocap.h5` as written by ``mer-bench prepare iemocap``.
+    """
+
+    corpus = "iemocap"
+
+
+class BioVid(MERDataModule):
+    """Heat pain in 87 people, video and biosignals (Walter et al., 2013), part A.
+
+    Content: 100 windows of 5.5 s per person. Labels: no pain and four levels. Splits: by person.
+    Licence: on request from the University of Magdeburg. Expected file: `biovid.h5`.
+    """
+
+    corpus = "biovid"

@@ -1,0 +1,126 @@
+"""Resident data: flat rows and offsets on a device, and the gather that turns row numbers into a `Batch`.
+
+A corpus that fits is loaded once. Every modality is one (rows + 1, dim) tensor, whose last row is all zero and not
+observed; padding points there, so a batch is one `index_select` per modality and no Python runs per sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mer_bench.types import Batch, Masked
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Sequences of all items end to end.
+
+    Attributes:
+        values: (rows + 1, dim), the last row zero; zero wherever `observed` is False.
+        observed: (rows + 1,) bool, the last False.
+        starts: (items,) int64, first row of each item.
+        lengths: (items,) int64, rows of each item; 0 = absent.
+    """
+
+    values: Tensor
+    observed: Tensor
+    starts: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device) -> Ragged:
+        """A copy on the device (itself when it is there)."""
+        return Ragged(*(getattr(self, name).to(device) for name in ("values", "observed", "starts", "lengths")))
+
+    def gather(self, items: Tensor, width: int, keep: Tensor | None = None) -> Masked:
+        """Values (batch, width, dim) and mask (batch, width) of the items; `keep` (batch,) switches items off."""
+        lengths = self.lengths.index_select(0, items)
+        if keep is not None:
+            lengths = torch.where(keep, lengths, 0)
+        time = torch.arange(width, device=items.device)
+        inside = time < lengths[:, None]
+        rows = torch.where(inside, self.starts.index_select(0, items)[:, None] + time, len(self.observed) - 1).view(-1)
+        values = self.values.index_select(0, rows).view(len(items), width, -1)
+        return Masked(values, self.observed.index_select(0, rows).view(len(items), width))
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Item-level targets: values (items,) or (items, size), and a mask of the same shape."""
+
+    values: Tensor
+    mask: Tensor
+
+    def to(self, device: torch.device) -> Flat:
+        """A copy on the device (itself when it is there)."""
+        return Flat(self.values.to(device), self.mask.to(device))
+
+    def gather(self, items: Tensor, width: int, keep: Tensor | None = None) -> Masked:
+        """The targets of the items."""
+        return Masked(self.values.index_select(0, items), self.mask.index_select(0, items))
+
+
+class Store:
+    """All items of a feature file, by modality and task.
+
+    Args:
+        inputs: sequences by modality.
+        targets: item-level targets, or per-frame targets on the clock of the inputs, by task.
+    """
+
+    def __init__(self, inputs: Mapping[str, Ragged], targets: Mapping[str, Flat | FrameTargets]) -> None:
+        self.inputs = dict(inputs)
+        self.targets = dict(targets)
+        self._copies: dict[torch.device, Store] = {}
+
+    def on(self, device: torch.device) -> Store:
+        """This store on a device; the copy is made once."""
+        if device not in self._copies:
+            self._copies[device] = Store(
+                {m: ragged.to(device) for m, ragged in self.inputs.items()},
+                {t: target.to(device) for t, target in self.targets.items()},
+            )
+        return self._copies[device]
+
+    def gather(
+        self, items: Tensor, widths: Mapping[str, int], draws: Tensor, keep: Mapping[str, Tensor] | None = None
+    ) -> Batch:
+        """The batch of the given items.
+
+        Args:
+            items: (batch,) int64.
+            widths: padded length by modality, and by task for frame-level targets.
+            draws: (batch, n) uniform numbers that travel with the batch.
+            keep: by modality, (all items,) bool; False switches a modality off (a condition at test).
+        """
+        inputs = {}
+        for name, ragged in self.inputs.items():
+            kept = keep[name].index_select(0, items) if keep is not None else None
+            inputs[name] = ragged.gather(items, widths[name], kept)
+        targets = {name: target.gather(items, widths.get(name, 1)) for name, target in self.targets.items()}
+        return Batch(inputs, targets, items, draws)
+
+
+@dataclass(frozen=True)
+class FrameTargets:
+    """Per-frame targets: values (frames + 1, ...) with a mask of the same shape, the last row masked."""
+
+    values: Tensor
+    mask: Tensor
+    starts: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device) -> FrameTargets:
+        """A copy on the device (itself when it is there)."""
+        return FrameTargets(*(getattr(self, name).to(device) for name in ("values", "mask", "starts", "lengths")))
+
+    def gather(self, items: Tensor, width: int, keep: Tensor | None = None) -> Masked:
+        """Values and mask (batch, width, ...) of the items."""
+        time = torch.arange(width, device=items.device)
+        inside = time < self.lengths.index_select(0, items)[:, None]
+        rows = torch.where(inside, self.starts.index_select(0, items)[:, None] + time, len(self.values) - 1).view(-1)
+        shape = (len(items), width, *self.values.shape[1:])
+        return Masked(self.values.index_select(0, rows).view(shape), self.mask.index_select(0, rows).view(shape))

@@ -1,0 +1,235 @@
+"""The one LightningModule: a method, its auxiliary losses, a subset schedule and an optimiser."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mer_bench.contracts import AuxLoss, FusionMethod, SubsetSchedule
+from mer_bench.data.blocks import Block
+from mer_bench.errors import Diverged, UserError
+from mer_bench.metrics import direction, score
+from mer_bench.training.objective import Objective
+from mer_bench.training.schedules import Constant, Schedule
+from mer_bench.training.subsets import AllModalities
+from mer_bench.types import Batch, Features, Outputs, Tasks
+
+OptimizerFactory = Callable[[list[nn.Parameter]], Optimizer]
+
+
+class MethodFactory(Protocol):
+    """Makes a method for what the data offers; in YAML a class path and its settings without features and tasks."""
+
+    def __call__(self, features: Features, tasks: Tasks) -> FusionMethod:
+        """The method."""
+        ...
+
+
+class FusionModule(LightningModule):
+    """Trains any method on blocks of batches, and scores it by the protocol's metrics.
+
+    Training makes all steps of a block in one `training_step` by manual optimisation, with no log, metric or host sync
+    inside. Lightning's `global_step` therefore counts blocks; `steps` counts optimiser steps.
+
+    Args:
+        features: offered by the datamodule.
+        tasks: offered by the datamodule.
+        metrics: the protocol's metrics, the primary one first.
+        method: class and settings of the method.
+        auxiliary: auxiliary losses by name.
+        subsets: which modalities each step sees; all of them by default.
+        optimizer: class and settings of the optimiser.
+        schedule: learning rate over the run; constant by default.
+        clip: largest norm of the gradient of a step; none by default.
+        precision: bf16 runs each forward pass under autocast.
+        task_weights: factor on the loss of each task.
+    """
+
+    def __init__(
+        self,
+        features: dict,
+        tasks: dict,
+        metrics: tuple,
+        method: MethodFactory,
+        auxiliary: dict[str, AuxLoss] | None = None,
+        subsets: SubsetSchedule | None = None,
+        optimizer: OptimizerFactory = torch.optim.AdamW,
+        schedule: Schedule | None = None,
+        clip: float | None = None,
+        precision: Literal["32", "bf16"] = "32",
+        task_weights: dict[str, float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.features, self.tasks, self.metrics = features, tasks, tuple(metrics)
+        self.objective = Objective(
+            method(features, tasks), features, tasks, auxiliary or {}, subsets or AllModalities(), task_weights or {}
+        )
+        self.make_optimizer, self.schedule, self.clip = optimizer, schedule or Constant(), clip
+        self.precision = precision
+        self.steps = 0
+        self.train_seconds = 0.0
+        self.predictions: dict[str, dict[str, np.ndarray]] = {}
+        self._kept: dict[str, list[tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]]] = {}
+        self._sums: Tensor | None = None
+        self._epoch_steps = 0
+
+    @property
+    def method(self) -> FusionMethod:
+        """The network alone."""
+        return self.objective.method
+
+    @property
+    def trainable(self) -> bool:
+        """Whether there is anything to train."""
+        return any(p.requires_grad for p in self.objective.parameters())
+
+    def forward(self, batch: Batch) -> Outputs:
+        """The method's outputs."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            return self.method(batch)
+
+    # training --------------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Optimizer:
+        """The optimiser over every parameter of the objective; its base rates are kept for the schedule."""
+        optimizer = self.make_optimizer([p for p in self.objective.parameters() if p.requires_grad])
+        for group in optimizer.param_groups:
+            group.setdefault("base_lr", group["lr"])
+        return optimizer
+
+    def on_train_epoch_start(self) -> None:
+        """Start the sums and the clock of the epoch."""
+        self._sums = torch.zeros(len(self.objective.names) + 1, device=self.device)
+        self._epoch_steps = 0
+
+    def training_step(self, block: Block, batch_idx: int) -> None:
+        """All optimiser steps of a block.
+
+        Raises:
+            Diverged: the loss is not finite.
+        """
+        start = time.perf_counter()
+        wrapped = self.optimizers()
+        optimizer = wrapped.optimizer
+        for s in range(len(block)):
+            loss = self._backward(block.batch(s, self.objective.n_draws), optimizer)
+            # Lightning counts steps through its wrapper: once per block
+            (wrapped if s == len(block) - 1 else optimizer).step()
+            self.steps += 1
+        self._epoch_steps += len(block)
+        if not torch.isfinite(loss):  # one sync per block
+            raise Diverged(
+                f"the loss is {loss.item()} at step {self.steps} (epoch {self.current_epoch}); the run stops without a "
+                f"record. Try a lower --model.optimizer.lr or --model.clip 1.0"
+            )
+        self.train_seconds += time.perf_counter() - start
+
+    def _backward(self, batch: Batch, optimizer: Optimizer) -> Tensor:
+        factor = self.schedule.factor(self.steps, self.total_steps)
+        for group in optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            loss, parts = self.objective(batch, self.steps)
+        loss.backward()
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.objective.parameters(), self.clip)
+        assert self._sums is not None
+        self._sums[0] += loss.detach()
+        self._sums[1:] += parts
+        return loss.detach()
+
+    @property
+    def total_steps(self) -> int:
+        """Optimiser steps of the whole run, as the schedule sees it."""
+        return self._total_steps
+
+    def on_train_start(self) -> None:
+        """Learn the length of the run from the loader."""
+        blocks = self.trainer.train_dataloader
+        self._total_steps = blocks.steps_per_epoch * max(1, self.trainer.max_epochs or 1)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean losses of the epoch."""
+        self.log_dict(self.epoch_means())
+
+    def epoch_means(self) -> dict[str, float]:
+        """Mean of the total loss and of each part over the steps of the epoch so far; one host sync."""
+        assert self._sums is not None
+        means = (self._sums / max(1, self._epoch_steps)).tolist()
+        names = ("train/loss", *(f"train/{name}" for name in self.objective.names))
+        return dict(zip(names, means, strict=True))
+
+    # scoring ---------------------------------------------------------------------------------------------------
+
+    def validation_step(self, block: Block, batch_idx: int) -> None:
+        """Keep the outputs of one block of the validation part."""
+        self._keep(block)
+
+    def on_validation_epoch_end(self) -> None:
+        """Score the validation part by the protocol's metrics; `val/selection` is higher for a better epoch."""
+        outputs, targets, _ = self._collect("full")
+        values = score(self.tasks, self.metrics, outputs, targets)
+        primary = self.metrics[0]
+        selection = direction(primary.rpartition("/")[2]) * values[primary]
+        self.log_dict({**{f"val/{name}": value for name, value in values.items()}, "val/selection": selection})
+        self._kept.clear()
+
+    def test_step(self, block: Block, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Keep the outputs of one block of the test part under one condition."""
+        self._keep(block)
+
+    def on_test_epoch_end(self) -> None:
+        """Hand over the predictions by condition: row numbers, and raw outputs by task."""
+        self.predictions = {}
+        for condition in list(self._kept):
+            outputs, _, rows = self._collect(condition)
+            self.predictions[condition] = {"rows": rows, **outputs}
+        self._kept.clear()
+
+    def predict_step(self, block: Block, batch_idx: int) -> dict[str, Tensor]:
+        """Row numbers and raw outputs of one block."""
+        batch = block.batch(0)
+        return {"rows": batch.rows.cpu(), **{name: x.float().cpu() for name, x in self(batch).logits.items()}}
+
+    def _keep(self, block: Block) -> None:
+        for s in range(len(block)):
+            batch = block.batch(s)
+            logits = {name: x.float() for name, x in self(batch).logits.items()}
+            observed = {name: target.mask for name, target in batch.targets.items()}
+            values = {name: target.values for name, target in batch.targets.items()}
+            self._kept.setdefault(block.condition, []).append((batch.rows, logits, values, observed))
+
+    def _collect(self, condition: str):
+        """Outputs and targets by task in row order, and the row numbers."""
+        kept = self._kept[condition]
+        rows = torch.cat([part[0] for part in kept]).cpu().numpy()
+        order = np.argsort(rows, kind="stable")
+
+        def join(index: int, name: str) -> np.ndarray:
+            return torch.cat([part[index][name] for part in kept]).cpu().numpy()[order]
+
+        outputs = {name: join(1, name) for name in self.tasks}
+        targets = {name: (join(2, name), join(3, name)) for name in self.tasks}
+        return outputs, targets, rows[order]
+
+    # checkpoints -----------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Keep our own counters."""
+        checkpoint["mer_bench"] = {"steps": self.steps, "train_seconds": self.train_seconds}
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Restore our own counters."""
+        own = checkpoint.get("mer_bench")
+        if own is None:
+            raise UserError("the checkpoint was not written by mer-bench")
+        self.steps, self.train_seconds = own["steps"], own["train_seconds"]
