@@ -21,6 +21,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from mer_bench.errors import UserError
 from mer_bench.types import Batch, Features, Masked, Outputs, Tasks
 
 
@@ -35,12 +36,15 @@ class FusionMethod(nn.Module, ABC):
 
     def __init__(self, features: Features, tasks: Tasks) -> None:
         super().__init__()
+        reason = self.supports(features, tasks)
+        if reason:
+            raise UserError(f"{type(self).__name__}: {reason}")
         self.features = dict(features)
         self.tasks = dict(tasks)
 
     @classmethod
     def supports(cls, features: Features, tasks: Tasks) -> str | None:
-        """None, or the reason why this method cannot be built for such input."""
+        """None, or the reason why this method cannot be built for such input; the constructor then refuses."""
         return None
 
     @abstractmethod

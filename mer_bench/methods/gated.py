@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from mer_bench.contracts import FusionMethod
-from mer_bench.errors import UserError
 from mer_bench.nn.encoders import ModalityEncoder
 from mer_bench.nn.heads import Heads, level_of
 from mer_bench.nn.masking import masked_softmax
@@ -34,9 +33,6 @@ class Gated(FusionMethod):
         self, features: Features, tasks: Tasks, *, dim: int = 128, layers: int = 0, dropout: float = 0.3
     ) -> None:
         super().__init__(features, tasks)
-        reason = self.supports(features, tasks)
-        if reason:
-            raise UserError(f"gated: {reason}")
         level = level_of(tasks)
         self.encoders = nn.ModuleDict(
             {m: ModalityEncoder(spec, dim, level=level, layers=layers, dropout=dropout) for m, spec in features.items()}

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from mer_bench.contracts import FusionMethod
-from mer_bench.errors import UserError
 from mer_bench.types import Batch, Features, Outputs, Tasks, TaskSpec
 
 
@@ -19,9 +18,6 @@ class Majority(FusionMethod):
 
     def __init__(self, features: Features, tasks: Tasks) -> None:
         super().__init__(features, tasks)
-        reason = self.supports(features, tasks)
-        if reason:
-            raise UserError(f"majority: {reason}")
         self.answers = nn.ModuleDict({name: _Constant(_answer(spec)) for name, spec in tasks.items()})
 
     @classmethod

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from mer_bench.contracts import FusionMethod
-from mer_bench.errors import UserError
 from mer_bench.nn.encoders import ModalityEncoder
 from mer_bench.nn.heads import MLP, Heads, level_of
 from mer_bench.types import Batch, Features, Outputs, Tasks
@@ -24,9 +23,6 @@ class Unimodal(FusionMethod):
         self, features: Features, tasks: Tasks, *, dim: int = 128, layers: int = 0, dropout: float = 0.3
     ) -> None:
         super().__init__(features, tasks)
-        reason = self.supports(features, tasks)
-        if reason:
-            raise UserError(f"unimodal: {reason}")
         ((self.modality, spec),) = features.items()
         self.encoder = ModalityEncoder(spec, dim, level=level_of(tasks), layers=layers, dropout=dropout)
         self.mix = MLP(dim, dim, dropout=dropout)

@@ -1,0 +1,260 @@
+"""What holds for every method: the contract of `FusionMethod`, over everything in `configs/method`."""
+
+from __future__ import annotations
+
+import copy
+import io
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, stack_module_state, vmap
+
+import mer_bench.methods
+from mer_bench.contracts import FusionMethod
+from mer_bench.errors import UserError
+from mer_bench.losses.task import task_loss
+from mer_bench.types import Batch, Outputs
+from tests.cases import (
+    FRAMES,
+    build,
+    classes_of,
+    features_of,
+    make_batch,
+    method_class,
+    padded,
+    polluted,
+    provided,
+    recipes,
+    slugs,
+    supported,
+    take,
+    tasks_of,
+    without,
+)
+
+CASES = [(s, level, n) for s in slugs() for level in ("item", "frame") for n in (1, 2, 3) if supported(s, level, n)]
+every_case = pytest.mark.parametrize(("slug", "level", "n"), CASES)
+ITEMS = 6
+
+
+def case(slug: str, level: str, n: int, **changes) -> tuple[FusionMethod, Batch]:
+    """A method in evaluation mode and a batch with gaps, both in double precision."""
+    features, tasks = features_of(n), tasks_of(level, recipes()[slug]["card"]["tasks"])
+    return build(slug, features, tasks, **changes).double().eval(), make_batch(features, tasks, n=ITEMS)
+
+
+def total(outputs: Outputs) -> torch.Tensor:
+    """A scalar in which every output counts with another weight."""
+    parts = torch.cat([x.flatten() for x in (*outputs.logits.values(), *outputs.hidden.values())])
+    return (parts * torch.arange(len(parts), dtype=parts.dtype).cos()).sum()
+
+
+def same(a: dict, b: dict, **tolerance) -> None:
+    assert a.keys() == b.keys()
+    tolerance = {"rtol": 1e-9, "atol": 1e-9, **tolerance}
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], **tolerance, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def task_total(method: FusionMethod, batch: Batch) -> torch.Tensor:
+    logits = method(batch).logits
+    return sum(task_loss(spec)(logits[name], batch.targets[name]) for name, spec in method.tasks.items())
+
+
+def test_every_class_has_a_config_and_every_config_a_class():
+    named = {recipe["model"]["method"]["class_path"] for recipe in recipes().values()}
+    assert named == set(classes_of(mer_bench.methods, FusionMethod))
+
+
+@pytest.mark.parametrize("slug", recipes())
+def test_card_is_complete(slug):
+    card = recipes()[slug]["card"]
+    assert card["title"] and isinstance(card["year"], int) and isinstance(card["notes"], list)
+    assert card["status"] in {"faithful", "adapted", "feature-level", "reconstruction", "control"}
+    assert card["paper"].startswith("https://") or card["status"] == "control"
+    assert card["modalities"] in {"1", "2", "1+", "2+"}
+    assert set(card["tasks"]) <= {"multiclass", "multilabel", "regression"}
+    assert set(card["levels"]) <= {"item", "frame"}
+    assert set(card["represents"]) <= {"redundant", "unique", "synergy", "synergy_lookup"}
+    assert isinstance(card["stackable"], bool)
+
+
+@pytest.mark.parametrize("slug", slugs())
+@pytest.mark.parametrize("level", ["item", "frame"])
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "regression"])
+def test_supports_what_the_card_says_and_refuses_the_rest(slug, level, n, kind):
+    card, features, tasks = recipes()[slug]["card"], features_of(n), tasks_of(level, [kind])
+    reason = method_class(slug).supports(features, tasks)
+    fits = {"1": n == 1, "2": n == 2, "1+": True, "2+": n > 1}[card["modalities"]]
+    assert (reason is None) == (fits and level in card["levels"] and kind in card["tasks"])
+    if reason is None:
+        outputs = build(slug, features, tasks).double()(make_batch(features, tasks, n=ITEMS))
+        leading = (ITEMS, FRAMES) if level == "frame" else (ITEMS,)
+        assert {k: v.shape for k, v in outputs.logits.items()} == {k: (*leading, s.size) for k, s in tasks.items()}
+    else:
+        with pytest.raises(UserError, match=method_class(slug).__name__):
+            build(slug, features, tasks)
+
+
+@every_case
+def test_provides_what_its_card_says(slug, level, n):
+    method, batch = case(slug, level, n)
+    hidden = method(batch).hidden
+    assert set(hidden) == provided(recipes()[slug]["card"], features_of(n))
+    for name, x in hidden.items():
+        sequence = level == "frame" or name.startswith("encoded/")
+        assert x.dim() == (3 if sequence else 2) and len(x) == ITEMS, name
+
+
+@every_case
+def test_finite_with_any_modality_missing_and_with_any_alone(slug, level, n):
+    method, batch = case(slug, level, n)
+    names = list(batch.inputs)
+    for gone in [*([m] for m in names), *([b for b in names if b != m] for m in names), names]:
+        outputs = method(without(batch, *gone))
+        for name, x in {**outputs.logits, **outputs.hidden}.items():
+            assert x.isfinite().all(), (gone, name)
+
+
+@every_case
+def test_padding_and_masked_content_never_matter(slug, level, n):
+    method, batch = case(slug, level, n)
+    plain, noisy = method(batch), method(polluted(padded(batch, 3)))
+    shown = {k: v[:, :FRAMES] if level == "frame" else v for k, v in noisy.logits.items()}
+    same(plain.logits, shown)
+    same(plain.hidden, method(polluted(batch)).hidden)
+
+
+@every_case
+def test_nothing_masked_reaches_a_gradient(slug, level, n):
+    method, batch = case(slug, level, n)
+    if not list(method.parameters()):
+        pytest.skip("no parameters")
+    gradients = []
+    for b in (batch, polluted(batch)):
+        method.zero_grad()
+        total(method(b)).backward()
+        gradients.append({k: p.grad.clone() for k, p in method.named_parameters()})
+    same(*gradients)
+
+
+@every_case
+def test_batch_mates_and_order_never_matter(slug, level, n):
+    method, batch = case(slug, level, n)
+    outputs, order = method(batch), torch.tensor([3, 0, 5, 1, 4, 2])
+    for index in (order, torch.tensor([2]), torch.tensor([4, 1])):
+        part = method(take(batch, index))
+        same({k: v[index] for k, v in outputs.logits.items()}, part.logits)
+        same({k: v[index] for k, v in outputs.hidden.items()}, part.hidden)
+
+
+@every_case
+def test_gradient_reaches_every_parameter(slug, level, n):
+    method, _ = case(slug, level, n)
+    batch = make_batch(method.features, method.tasks, gaps=False)
+    outputs = method(batch)
+    if list(method.parameters()):
+        total(outputs).backward()
+    for name, p in method.named_parameters():
+        assert p.grad is not None and p.grad.abs().max() > 1e-9, name
+
+
+@every_case
+def test_state_dict_round_trip(slug, level, n):
+    method, batch = case(slug, level, n)
+    buffer = io.BytesIO()
+    torch.save(method.state_dict(), buffer)
+    buffer.seek(0)
+    other, _ = case(slug, level, n, seed=1)
+    other.load_state_dict(torch.load(buffer, weights_only=True))
+    same(method(batch).logits, other(batch).logits, rtol=0, atol=0)
+
+
+@every_case
+@pytest.mark.parametrize("bf16", [False, True], ids=["fp32", "bf16"])
+def test_two_steps_are_finite(slug, level, n, bf16):
+    features, tasks = features_of(n), tasks_of(level, recipes()[slug]["card"]["tasks"])
+    method, batch = build(slug, features, tasks).train(), make_batch(features, tasks, dtype=torch.float32)
+    if not list(method.parameters()):
+        pytest.skip("no parameters")
+    optimizer = torch.optim.AdamW(method.parameters(), 1e-2)
+    for b in (batch, without(batch, *features)):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = task_total(method, polluted(b))
+        loss.backward()
+        optimizer.step()
+        assert loss.isfinite()
+    assert all(p.isfinite().all() for p in method.parameters())
+
+
+@pytest.mark.parametrize(
+    ("slug", "level", "n"), [c for c in CASES if c[2] == max(k[2] for k in CASES if k[:2] == c[:2])]
+)
+def test_overfits_16_items(slug, level, n):
+    features, tasks = features_of(n), tasks_of(level, recipes()[slug]["card"]["tasks"])
+    method = build(slug, features, tasks, dim=32, projection_dim=8).eval()  # eval: without dropout
+    if not list(method.parameters()):
+        pytest.skip("no parameters")
+    batch = make_batch(features, tasks, n=16, gaps=False, dtype=torch.float32)
+    optimizer = torch.optim.AdamW(method.parameters(), 1e-2)
+    start = task_total(method, batch).item()
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = task_total(method, batch)
+        loss.backward()
+        optimizer.step()
+        if loss.item() < 0.1 * start:
+            return
+    raise AssertionError(f"loss fell from {start:.3f} to {loss.item():.3f} only")
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@every_case
+def test_stackable_as_the_card_says(slug, level, n):
+    if not recipes()[slug]["card"]["stackable"]:
+        pytest.skip("the card says that it is not")
+    features, tasks = features_of(n), tasks_of(level, recipes()[slug]["card"]["tasks"])
+    members = [build(slug, features, tasks, seed=k).double().eval() for k in range(3)]
+    batches = [make_batch(features, tasks, seed=k) for k in range(3)]
+    alone = [_step(member, batch) for member, batch in zip(members, batches, strict=True)]
+    stacked = _stacked_step(members, batches)
+    for k, (value, gradients) in enumerate(alone):
+        torch.testing.assert_close(stacked[0][k], value, rtol=1e-10, atol=1e-10)
+        same(gradients, {name: g[k] for name, g in stacked[1].items()}, rtol=1e-10, atol=1e-10)
+    with_dropout = _stacked_step([member.train() for member in members], batches)
+    assert with_dropout[0].isfinite().all()
+
+
+def _step(method: FusionMethod, batch: Batch) -> tuple[torch.Tensor, dict]:
+    loss = task_total(method, batch) + total(method(batch))
+    if loss.requires_grad:
+        loss.backward()
+    return loss.detach(), {name: p.grad for name, p in method.named_parameters()}
+
+
+class _Total(nn.Module):
+    """The scalar of `_step` as a module, so that `functional_call` can swap its parameters."""
+
+    def __init__(self, method: FusionMethod) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        return task_total(self.method, batch) + total(self.method(batch))
+
+
+def _stacked_step(methods: list[FusionMethod], batches: list[Batch]) -> tuple[torch.Tensor, dict]:
+    params, buffers = stack_module_state([_Total(m) for m in methods])
+    skeleton = copy.deepcopy(_Total(methods[0])).to("meta")
+    batch = torch.utils._pytree.tree_map(lambda *x: torch.stack(x), *batches)
+
+    def one(params, buffers, batch):
+        return functional_call(skeleton, (params, buffers), (batch,))
+
+    losses = vmap(one, randomness="different")(params, buffers, batch)
+    if losses.requires_grad:
+        losses.sum().backward()
+    return losses.detach(), {name.removeprefix("method."): p.grad for name, p in params.items()}
