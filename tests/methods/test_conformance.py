@@ -35,6 +35,10 @@ from tests.cases import (
 
 CASES = [(s, level, n) for s in slugs() for level in ("item", "frame") for n in (1, 2, 3) if supported(s, level, n)]
 every_case = pytest.mark.parametrize(("slug", "level", "n"), CASES)
+TRAINABLE = [c for c in CASES if recipes()[c[0]]["card"].get("trainable", True)]
+every_trainable_case = pytest.mark.parametrize(("slug", "level", "n"), TRAINABLE)
+LARGEST = [c for c in TRAINABLE if c[2] == max(k[2] for k in TRAINABLE if k[:2] == c[:2])]
+STACKABLE = [c for c in CASES if recipes()[c[0]]["card"]["stackable"]]
 ITEMS = 6
 
 
@@ -65,6 +69,12 @@ def task_total(method: FusionMethod, batch: Batch) -> torch.Tensor:
 def test_every_class_has_a_config_and_every_config_a_class():
     named = {recipe["model"]["method"]["class_path"] for recipe in recipes().values()}
     assert named == set(classes_of(mer_bench.methods, FusionMethod))
+
+
+@every_case
+def test_trainable_as_the_card_says(slug, level, n):
+    method, _ = case(slug, level, n)
+    assert bool(list(method.parameters())) == recipes()[slug]["card"].get("trainable", True)
 
 
 @pytest.mark.parametrize("slug", recipes())
@@ -127,11 +137,9 @@ def test_padding_and_masked_content_never_matter(slug, level, n):
     same(plain.hidden, method(polluted(batch)).hidden)
 
 
-@every_case
+@every_trainable_case
 def test_nothing_masked_reaches_a_gradient(slug, level, n):
     method, batch = case(slug, level, n)
-    if not list(method.parameters()):
-        pytest.skip("no parameters")
     gradients = []
     for b in (batch, polluted(batch)):
         method.zero_grad()
@@ -150,13 +158,11 @@ def test_batch_mates_and_order_never_matter(slug, level, n):
         same({k: v[index] for k, v in outputs.hidden.items()}, part.hidden)
 
 
-@every_case
+@every_trainable_case
 def test_gradient_reaches_every_parameter(slug, level, n):
     method, _ = case(slug, level, n)
     batch = make_batch(method.features, method.tasks, gaps=False)
-    outputs = method(batch)
-    if list(method.parameters()):
-        total(outputs).backward()
+    total(method(batch)).backward()
     for name, p in method.named_parameters():
         assert p.grad is not None and p.grad.abs().max() > 1e-9, name
 
@@ -172,13 +178,11 @@ def test_state_dict_round_trip(slug, level, n):
     same(method(batch).logits, other(batch).logits, rtol=0, atol=0)
 
 
-@every_case
+@every_trainable_case
 @pytest.mark.parametrize("bf16", [False, True], ids=["fp32", "bf16"])
 def test_two_steps_are_finite(slug, level, n, bf16):
     features, tasks = features_of(n), tasks_of(level, recipes()[slug]["card"]["tasks"])
     method, batch = build(slug, features, tasks).train(), make_batch(features, tasks, dtype=torch.float32)
-    if not list(method.parameters()):
-        pytest.skip("no parameters")
     optimizer = torch.optim.AdamW(method.parameters(), 1e-2)
     for b in (batch, without(batch, *features)):
         optimizer.zero_grad()
@@ -190,14 +194,10 @@ def test_two_steps_are_finite(slug, level, n, bf16):
     assert all(p.isfinite().all() for p in method.parameters())
 
 
-@pytest.mark.parametrize(
-    ("slug", "level", "n"), [c for c in CASES if c[2] == max(k[2] for k in CASES if k[:2] == c[:2])]
-)
+@pytest.mark.parametrize(("slug", "level", "n"), LARGEST)
 def test_overfits_16_items(slug, level, n):
     features, tasks = features_of(n), tasks_of(level, recipes()[slug]["card"]["tasks"])
     method = build(slug, features, tasks, dim=32, projection_dim=8).eval()  # eval: without dropout
-    if not list(method.parameters()):
-        pytest.skip("no parameters")
     batch = make_batch(features, tasks, n=16, gaps=False, dtype=torch.float32)
     optimizer = torch.optim.AdamW(method.parameters(), 1e-2)
     start = task_total(method, batch).item()
@@ -212,10 +212,8 @@ def test_overfits_16_items(slug, level, n):
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
-@every_case
+@pytest.mark.parametrize(("slug", "level", "n"), STACKABLE)
 def test_stackable_as_the_card_says(slug, level, n):
-    if not recipes()[slug]["card"]["stackable"]:
-        pytest.skip("the card says that it is not")
     features, tasks = features_of(n), tasks_of(level, recipes()[slug]["card"]["tasks"])
     members = [build(slug, features, tasks, seed=k).double().eval() for k in range(3)]
     batches = [make_batch(features, tasks, seed=k) for k in range(3)]
