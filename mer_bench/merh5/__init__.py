@@ -2,6 +2,7 @@
 
 from mer_bench.merh5.reader import FeatureFile, LabelsInfo, ModalityInfo, SplitInfo
 from mer_bench.merh5.schema import Contents, Fault, Labels, Modality, Source, SplitTable
+from mer_bench.merh5.validator import check
 from mer_bench.merh5.writer import write
 
 __all__ = [
@@ -15,5 +16,6 @@ __all__ = [
     "Source",
     "SplitInfo",
     "SplitTable",
+    "check",
     "write",
 ]

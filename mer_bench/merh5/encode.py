@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from mer_bench.errors import UserError
-from mer_bench.merh5.layout import REQUIRED_GROUPS, Tree
+from mer_bench.merh5.layout import GROUPS, NAME, REQUIRED_GROUPS, AttrType, Tree, pattern
 from mer_bench.merh5.schema import CLASS_KINDS, GROUP_KEYS, SCHEMA, VERSION, Contents, Labels, Modality, SplitTable
 
 MAX_TEXT_BYTES = 65_535
@@ -36,6 +37,10 @@ def encode(contents: Contents) -> Tree:
     tree.attrs[""] = _root_attrs(contents)
     tree.attrs.update({group: {} for group in REQUIRED_GROUPS})
     tree.attrs["items"] = {"n": n}
+    for group in ("modalities", "labels", "splits", "attrs"):
+        for name in getattr(contents, group):
+            if not isinstance(name, str) or not NAME.fullmatch(name):
+                raise UserError(f"{group}: illegal name {name!r} (expected letters, digits, _ and -, at most 64)")
     _items(contents, n, tree)
     for name, modality in contents.modalities.items():
         _modality(f"modalities/{name}", modality, n, tree)
@@ -43,6 +48,9 @@ def encode(contents: Contents) -> Tree:
         _labels(f"labels/{name}", labels, n, tree)
     for name, split in contents.splits.items():
         _split(f"splits/{name}", split, n, tree)
+    for path, attrs in tree.attrs.items():
+        rules = GROUPS[pattern(path)[0]]
+        tree.attrs[path] = {key: _attr(f"{path}@{key}", rules[key].type, value) for key, value in attrs.items()}
     return tree
 
 
@@ -52,20 +60,41 @@ def text_column(place: str, values: Sequence[str]) -> np.ndarray:
     Raises:
         UserError: not text, not valid Unicode, with a NUL, or longer than 65,535 bytes.
     """
-    encoded = []
-    for row, value in enumerate(values):
-        if not isinstance(value, str):
-            raise UserError(f"{place}[{row}]: {type(value).__name__} {value!r:.40} (expected text)")
-        if "\0" in value:
-            raise UserError(f"{place}[{row}]: text with a NUL character (expected none)")
-        try:
-            encoded.append(value.encode())
-        except UnicodeEncodeError as exc:
-            raise UserError(f"{place}[{row}]: not valid Unicode: {exc.reason} (expected text)") from None
-        if len(encoded[-1]) > MAX_TEXT_BYTES:
-            raise UserError(f"{place}[{row}]: text of {len(encoded[-1])} bytes (expected at most {MAX_TEXT_BYTES})")
+    encoded = [_text(f"{place}[{row}]", value).encode() for row, value in enumerate(values)]
+    too_long = [row for row, item in enumerate(encoded) if len(item) > MAX_TEXT_BYTES]
+    if too_long:
+        row = too_long[0]
+        raise UserError(f"{place}[{row}]: text of {len(encoded[row])} bytes (expected at most {MAX_TEXT_BYTES})")
     longest = max((len(item) for item in encoded), default=0)
     return np.array(encoded, dtype=f"S{max(1, longest)}")
+
+
+def _text(place: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise UserError(f"{place}: {type(value).__name__} {value!r:.40} (expected text)")
+    if "\0" in value:
+        raise UserError(f"{place}: text with a NUL character (expected none)")
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise UserError(f"{place}: not valid Unicode: {exc.reason} (expected text)") from None
+    return str(value)  # numpy's str_ becomes a plain string
+
+
+def _attr(place: str, kind: AttrType, value: Any) -> Any:
+    """An attribute as it will be read back: plain Python, JSON already through JSON."""
+    try:
+        match kind:
+            case "text":
+                return _text(place, value)
+            case "json":
+                return json.loads(_text(place, json.dumps(value, allow_nan=False)))
+            case "float":
+                return float(value)
+            case _:
+                return value
+    except (TypeError, ValueError) as exc:
+        raise UserError(f"{place}: {exc} (expected {kind})") from None
 
 
 def _root_attrs(contents: Contents) -> dict[str, Any]:
@@ -80,7 +109,7 @@ def _root_attrs(contents: Contents) -> dict[str, Any]:
         "licence": contents.licence,
         "redistributable": bool(contents.redistributable),
         "sources": [dataclasses.asdict(source) for source in contents.sources],
-        "repairs": {name: int(count) for name, count in contents.repairs.items()},
+        "repairs": dict(contents.repairs),
         "notes": contents.notes,
     }
 
@@ -134,8 +163,8 @@ def _modality(place: str, modality: Modality, n: int, tree: Tree) -> None:
         tree.data[f"{place}/names"] = text_column(f"{place}/names", names)
     tree.attrs[place] = {
         "dim": values.shape[1],
-        "rate_hz": float(modality.rate_hz),
-        "t0_s": float(modality.t0_s),
+        "rate_hz": modality.rate_hz,
+        "t0_s": modality.t0_s,
         **{key: getattr(modality, key) for key in PLAIN_ATTRS},
     }
 
@@ -161,8 +190,8 @@ def _labels(place: str, labels: Labels, n: int, tree: Tree) -> None:
         "kind": labels.kind,
         "level": labels.level,
         "names": list(labels.names),
-        "range": None if labels.range is None else [float(end) for end in labels.range],
-        "rate_hz": float(labels.rate_hz),
+        "range": None if labels.range is None else reals(f"{place}@range", labels.range, (2,)).tolist(),
+        "rate_hz": labels.rate_hz,
         "native_missing": labels.native_missing,
         "definition": labels.definition,
     }

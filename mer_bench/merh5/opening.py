@@ -1,49 +1,260 @@
 """Open an HDF5 file from strangers: nothing is followed, and nothing is read before its size is known to fit.
 
 The walk visits only the groups and datasets that the layout names. What it does not trust becomes a fault and stays
-out of the tree.
+out of the tree. Datasets lie in one piece and without filters, so nothing can unpack to more than the file's own size.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from mer_bench.merh5.layout import GROUPS, Tree, pattern
-from mer_bench.merh5.schema import Fault
+from mer_bench.errors import UserError
+from mer_bench.merh5.layout import DATA, GROUPS, NAME, REQUIRED_GROUPS, AttrType, Tree, pattern
+from mer_bench.merh5.report import show
+from mer_bench.merh5.schema import SCHEMA, VERSION, Fault
+
+MAX_ATTR_BYTES = 16 << 20
+MAX_OBJECTS = 10_000
+ATTR_TYPES = {"float": "<f8", "int": "<i8", "flag": "|u1"}
+LAYOUTS = {h5py.h5d.COMPACT: "compact", h5py.h5d.CHUNKED: "chunked", h5py.h5d.VIRTUAL: "virtual (made of other files)"}
+UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, ValueError, RecursionError, MemoryError)
+
+
+class Unreadable(UserError):
+    """The file cannot be opened as merh5 at all.
+
+    Attributes:
+        reason: why, without the path.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """The file, read-only, after a look at its signature, its length and its version.
+
+    Raises:
+        Unreadable: it is missing, truncated, not HDF5, not merh5, or of another version.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise Unreadable(path, "not a file (expected a merh5 feature file)")
+        with path.open("rb"):
+            pass
+        if not h5py.is_hdf5(path):
+            raise Unreadable(path, "not an HDF5 file (expected a merh5 feature file)")
+        file = h5py.File(path, "r", locking="best-effort")
+    except Unreadable:
+        raise
+    except FileNotFoundError:
+        raise Unreadable(path, "no such file (expected a merh5 feature file)") from None
+    except (OSError, ValueError) as exc:
+        raise Unreadable(path, _why(exc)) from None
+    with file:
+        _version(path, file)
+        yield file
 
 
 def open_tree(file: h5py.File) -> tuple[Tree, list[Fault]]:
-    """The parts of an opened file and what is wrong with the way they are stored."""
-    tree = Tree()
-    faults: list[Fault] = []
-    _walk(file, "", tree, faults)
-    return tree, faults
+    """The trusted parts of an opened file, and what is wrong with the way the rest is stored."""
+    walk = _Walk(Path(file.filename).stat().st_size)
+    if file.userblock_size:
+        walk.blame("", f"a user block of {file.userblock_size} bytes (expected none)")
+    try:
+        walk.group(file, "")
+    except UNREADABLE as exc:
+        walk.blame("", f"cannot be read: {show(exc)}")
+    walk.completeness()
+    walk.overlaps()
+    walk.shapes()
+    return walk.tree, walk.faults
 
 
-def _walk(group: h5py.Group, path: str, tree: Tree, faults: list[Fault]) -> None:
-    tree.attrs[path] = {name: _decode(rule.type, group.attrs[name]) for name, rule in GROUPS[pattern(path)[0]].items()}
-    for name in group:
-        child = group[name]
-        child_path = f"{path}/{name}" if path else name
-        if isinstance(child, h5py.Group):
-            _walk(child, child_path, tree, faults)
-        else:
-            tree.data[child_path] = child
+def _why(exc: Exception) -> str:
+    text = str(exc)
+    sizes = re.search(r"truncated file: eof = (\d+).*stored_eof = (\d+)", text)
+    if sizes:
+        return f"truncated: {sizes[1]} bytes (expected {sizes[2]}); copy or make it again"
+    if isinstance(exc, OSError) and exc.errno and exc.strerror:
+        return f"cannot be opened: {exc.strerror}"
+    return f"damaged, cannot be opened as HDF5 (expected a merh5 feature file): {show(text)}"
 
 
-def _decode(kind: str, value: Any) -> Any:
-    match kind:
-        case "float":
-            return float(value)
-        case "int":
-            return int(value)
-        case "flag":
-            return bool(value)
-        case "text":
-            return np.bytes_(value).decode()
-        case _:
-            return json.loads(np.bytes_(value).decode())
+def _version(path: Path, file: h5py.File) -> None:
+    try:
+        schema, version = (_attr(file, name, "text") for name in ("schema", "schema_version"))
+    except (OSError, RuntimeError) as exc:
+        raise Unreadable(path, f"damaged: {show(exc)}") from None
+    except (*UNREADABLE, _BadAttrError):
+        raise Unreadable(path, f"not a merh5 file (expected attributes schema = {SCHEMA}, schema_version)") from None
+    if schema != SCHEMA:
+        raise Unreadable(path, f"schema {show(schema)!r} (expected {SCHEMA})")
+    if version != VERSION:
+        raise Unreadable(
+            path, f"schema version {show(version)} (expected {VERSION}); this release reads {VERSION} only"
+        )
+
+
+class _BadAttrError(Exception):
+    """An attribute that is not stored as the layout says."""
+
+
+class _Walk:
+    """One pass over the structure of a file."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.tree = Tree()
+        self.faults: list[Fault] = []
+        self.seen: dict[int, str] = {}
+
+    def blame(self, place: str, message: str) -> None:
+        self.faults.append(Fault(show(place), "", message))
+
+    def group(self, group: h5py.Group, path: str) -> None:
+        self.seen[h5py.h5o.get_info(group.id).addr] = path
+        self.attributes(group, path)
+        for name in group:
+            place = f"{path}/{name}" if path else name
+            if len(self.seen) > MAX_OBJECTS:
+                self.blame(path, f"more than {MAX_OBJECTS} objects (expected fewer); the rest was not looked at")
+                return
+            try:
+                self.child(group, name, place)
+            except UNREADABLE as exc:
+                self.blame(place, f"cannot be read: {show(exc)}")
+
+    def child(self, group: h5py.Group, name: str, place: str) -> None:
+        link = group.get(name, getclass=True, getlink=True)
+        if link is not h5py.HardLink:
+            kind = "soft" if link is h5py.SoftLink else "external"
+            return self.blame(place, f"a {kind} link (expected the data itself)")
+        item = group[name]
+        address = h5py.h5o.get_info(item.id).addr
+        if address in self.seen:
+            return self.blame(place, f"a second link to /{show(self.seen[address])} (expected each object once)")
+        key, free = pattern(place)
+        if free and not NAME.fullmatch(free):
+            return self.blame(place, "an illegal name (expected letters, digits, _ and -, at most 64)")
+        if isinstance(item, h5py.Group) and key in GROUPS:
+            return self.group(item, place)
+        if isinstance(item, h5py.Dataset) and key in DATA:
+            self.seen[address] = place
+            fault = dataset_fault(item, DATA[key].dtypes, len(DATA[key].shape), self.size)
+            if fault:
+                return self.blame(place, fault)
+            self.tree.data[place] = item
+            return None
+        return self.blame(place, f"{type(item).__name__.lower()} not known to {SCHEMA} {VERSION} (expected none)")
+
+    def attributes(self, group: h5py.Group, path: str) -> None:
+        rules = GROUPS[pattern(path)[0]]
+        found: dict[str, Any] = {}
+        for name in group.attrs:
+            if name not in rules:
+                self.blame(f"{path}@{name}", "unknown attribute (expected none)")
+        for name, rule in rules.items():
+            try:
+                found[name] = _attr(group, name, rule.type)
+            except KeyError:
+                self.blame(f"{path}@{name}", "missing attribute")
+            except (_BadAttrError, *UNREADABLE) as exc:
+                self.blame(f"{path}@{name}", f"{show(exc)} (expected {rule.type})")
+        self.tree.attrs[path] = found
+
+    def completeness(self) -> None:
+        known = {fault.place for fault in self.faults}
+        for path in REQUIRED_GROUPS:
+            if path not in self.tree.attrs and path not in known:
+                self.blame(path, "missing group")
+        for key, rule in DATA.items():
+            parent, _, name = key.rpartition("/")
+            for path in self.tree.attrs:
+                place = f"{path}/{name}"
+                if rule.required and pattern(path)[0] == parent and place not in {*self.tree.data, *known}:
+                    self.blame(place, "missing dataset")
+
+    def overlaps(self) -> None:
+        spans = [(item.id.get_offset(), item.nbytes, place) for place, item in self.tree.data.items() if item.nbytes]
+        end, last = 0, ""
+        for start, length, place in sorted(spans):
+            if start < end:
+                self.blame(place, f"shares bytes with /{last} (expected its own)")
+                del self.tree.data[place]
+            end, last = start + length, place
+
+    def shapes(self) -> None:
+        ids = self.tree.data.get("items/id")
+        sizes: dict[tuple[str, str], int] = {}
+        if ids is not None:
+            sizes |= {("", "N"): ids.shape[0], ("", "N+1"): ids.shape[0] + 1}
+        for key, rule in DATA.items():  # values before what must match them
+            for place in [place for place in self.tree.data if pattern(place)[0] == key]:
+                shape = self.tree.data[place].shape
+                scope = [("" if axis in ("N", "N+1") else place.rpartition("/")[0], str(axis)) for axis in rule.shape]
+                wanted = [
+                    axis if isinstance(axis, int) else sizes.setdefault(slot, size)
+                    for axis, slot, size in zip(rule.shape, scope, shape, strict=False)
+                ]
+                if rule.shape and shape != tuple(wanted):
+                    self.blame(place, f"shape {shape} (expected {tuple(wanted)})")
+                    del self.tree.data[place]
+
+
+def dataset_fault(dataset: h5py.Dataset, dtypes: tuple[str, ...], axes: int, size: int) -> str | None:
+    """What is wrong with the storage of a dataset, or None. Looks at headers only."""
+    plist = dataset.id.get_create_plist()
+    if plist.get_external_count():
+        return "external storage (expected the data in this file)"
+    if plist.get_layout() != h5py.h5d.CONTIGUOUS:
+        kind = LAYOUTS.get(plist.get_layout(), "unknown")
+        filters = [plist.get_filter(i)[3].decode(errors="replace") for i in range(plist.get_nfilters())]
+        packed = f" with filter {show(', '.join(filters))}" if filters else ""
+        return f"{kind} storage{packed} (expected contiguous, without filters); h5repack -l CONTI -f NONE unpacks"
+    if dataset.attrs:
+        return "attributes on a dataset (expected none)"
+    kind = dataset.id.get_type()
+    dtype = dataset.dtype
+    text = isinstance(kind, h5py.h5t.TypeStringID) and not kind.is_variable_str()
+    if (not text and (dtype.hasobject or dtype.str not in dtypes)) or (text and "S" not in dtypes):
+        found = "variable-length strings, references or objects" if dtype.hasobject else f"type {dtype.str}"
+        return f"{found} (expected {' or '.join(name.replace('S', 'text of fixed length') for name in dtypes)})"
+    if dataset.shape is None or (axes and len(dataset.shape) != axes):
+        return f"shape {dataset.shape} (expected {axes} axes)"
+    declared = math.prod(dataset.shape) * dtype.itemsize
+    start = dataset.id.get_offset()
+    held = dataset.id.get_storage_size() if start is not None else 0
+    if (declared != held and declared) or (declared and start + declared > size):
+        return f"declares {declared} bytes, holds {held} (expected a size that fits the file's {size} bytes)"
+    return None
+
+
+def _attr(group: h5py.Group, name: str, kind: AttrType) -> Any:
+    stored = group.attrs.get_id(name)
+    if stored.get_space().get_simple_extent_type() != h5py.h5s.SCALAR or stored.get_storage_size() > MAX_ATTR_BYTES:
+        raise _BadAttrError("not one value of at most 16 MiB")
+    if kind in ATTR_TYPES:
+        if stored.dtype.str != ATTR_TYPES[kind]:
+            raise _BadAttrError(f"type {stored.dtype.str}")
+        value = np.zeros((), stored.dtype)
+        stored.read(value)
+        if kind == "flag" and value > 1:
+            raise _BadAttrError(f"value {value}")
+        return {"float": float, "int": int, "flag": bool}[kind](value)
+    type_id = stored.get_type()
+    if not isinstance(type_id, h5py.h5t.TypeStringID) or type_id.is_variable_str():
+        raise _BadAttrError("not a string of fixed length")
+    text = np.bytes_(group.attrs[name]).decode()
+    return json.loads(text) if kind == "json" else text

@@ -7,17 +7,19 @@ refused.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import h5py
 import numpy as np
 
 from mer_bench.errors import UserError, did_you_mean
 from mer_bench.merh5.layout import Tree
-from mer_bench.merh5.opening import open_tree
+from mer_bench.merh5.opening import opened
+from mer_bench.merh5.report import decoded
 from mer_bench.merh5.schema import CLASS_KINDS, GROUP_KEYS, LabelKind, ModalityKind
+from mer_bench.merh5.validator import examine, refusal
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class SplitInfo:
 
 
 class _Place(NamedTuple):
-    """Where a dataset lies: bytes from the start of the file, or None when it is stored in chunks or empty."""
+    """Where a dataset lies: bytes from the start of the file, None when it is empty."""
 
     offset: int | None
     dtype: str
@@ -140,11 +142,12 @@ class FeatureFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise UserError(f"{self.path}: no such file (expected a merh5 feature file)")
-        self._stamp = _stamp(self.path)
-        with h5py.File(self.path, "r") as file:
-            tree, _ = open_tree(file)
+        with opened(self.path) as file:
+            self._stamp = _stamp(os.fstat(file.id.get_vfd_handle()))
+            tree, faults = examine(file, deep=False)
+            if faults:
+                more = f" (`mer-bench data check {self.path}` lists every fault)"
+                raise UserError(f"{refusal(self.path, faults)}{more}")
             self._load(tree)
 
     def _load(self, tree: Tree) -> None:
@@ -184,7 +187,7 @@ class FeatureFile:
         column = self._read(place)
         if column.dtype.kind != "S":
             raise UserError(f"{self.path}: column '{key}' holds numbers (expected text); use column()")
-        return np.array([item.decode() for item in column.tolist()], dtype=str)
+        return np.array(self._decode(place, column), dtype=str)
 
     def column(self, name: str) -> np.ndarray:
         """A further column of the items, (items,): text or float64."""
@@ -198,7 +201,7 @@ class FeatureFile:
         """Transcript of each item, or None when the file has none."""
         if "items/text" not in self._places:
             return None
-        return [item.decode() for item in self._read("items/text").tolist()]
+        return self._decode("items/text", self._read("items/text"))
 
     def values(self, modality: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Rows start to stop of a modality, (rows, dim) float32; zero where `valid` is False."""
@@ -247,6 +250,12 @@ class FeatureFile:
     def _unknown(self, what: str, name: str, known: Any) -> UserError:
         return UserError(f"{self.path}: no {what} '{name}'; {did_you_mean(name, known)}")
 
+    def _decode(self, place: str, column: np.ndarray) -> list[str]:
+        texts, faults = decoded(place, column)
+        if faults:
+            raise refusal(self.path, faults)
+        return texts
+
     def _optional(self, place: str) -> np.ndarray | None:
         return self._read(place) if place in self._places else None
 
@@ -255,13 +264,14 @@ class FeatureFile:
         first, last, _ = slice(start, stop).indices(where.shape[0])
         shape = (max(0, last - first), *where.shape[1:])
         dtype = np.dtype(where.dtype)
-        if _stamp(self.path) != self._stamp:
+        try:
+            unchanged = _stamp(self.path.stat()) == self._stamp
+        except OSError as exc:
+            raise UserError(f"{self.path}: cannot be read any more: {exc.strerror}") from None
+        if not unchanged:
             raise UserError(f"{self.path}: the file changed after it was opened; start again")
-        if 0 in shape:
+        if where.offset is None or 0 in shape:
             return np.zeros(shape, dtype)
-        if where.offset is None:
-            with h5py.File(self.path, "r") as file:
-                return file[place][first:last]
         row_bytes = dtype.itemsize * int(np.prod(where.shape[1:], dtype=np.int64))
         count = int(np.prod(shape, dtype=np.int64))
         rows = np.fromfile(self.path, dtype, count, offset=where.offset + first * row_bytes)
@@ -270,11 +280,7 @@ class FeatureFile:
         return rows.reshape(shape)
 
 
-def _stamp(path: Path) -> tuple[int, int, int, int]:
-    try:
-        stat = path.stat()
-    except OSError as exc:
-        raise UserError(f"{path}: cannot be read any more: {exc.strerror}") from exc
+def _stamp(stat: os.stat_result) -> tuple[int, int, int, int]:
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 

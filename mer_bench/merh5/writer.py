@@ -18,6 +18,7 @@ from mer_bench.merh5.encode import encode
 from mer_bench.merh5.hashing import content_sha256
 from mer_bench.merh5.layout import GROUPS, AttrType, Tree, pattern
 from mer_bench.merh5.schema import Contents
+from mer_bench.merh5.validator import judge, refusal
 
 LIBVER = ("v108", "v108")  # object headers and superblock carry checksums from here on; any HDF5 since 1.8 reads it
 
@@ -38,7 +39,13 @@ def write(path: str | Path, contents: Contents) -> str:
     Raises:
         UserError: the contents break a rule of the schema, or the file cannot be written.
     """
-    tree = encode(contents)
+    try:
+        tree = encode(contents)
+    except UserError as exc:
+        raise UserError(f"{path}: not written: {exc}") from None
+    faults = judge(tree, deep=True)
+    if faults:
+        raise refusal(path, faults, "not written")
     digest = content_sha256(tree)
     tree.attrs[""] |= {
         "content_sha256": digest,
