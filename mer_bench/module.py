@@ -77,7 +77,7 @@ class FusionModule(LightningModule):
         self.steps = 0
         self.train_seconds = 0.0
         self.predictions: dict[str, dict[str, np.ndarray]] = {}
-        self._kept: dict[str, list[tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]]] = {}
+        self._kept: dict[str, list[dict[str, tuple[Tensor, Tensor, Tensor, Tensor]]]] = {}
         self._sums: Tensor | None = None
         self._epoch_steps = 0
 
@@ -195,31 +195,47 @@ class FusionModule(LightningModule):
             self.predictions[condition] = {"rows": rows, **outputs}
         self._kept.clear()
 
-    def predict_step(self, block: Block, batch_idx: int) -> dict[str, Tensor]:
-        """Row numbers and raw outputs of one block."""
-        batch = block.batch(0)
-        return {"rows": batch.rows.cpu(), **{name: x.float().cpu() for name, x in self(batch).logits.items()}}
+    def predict_step(self, block: Block, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Keep the outputs of one block of all items."""
+        self._keep(block)
+
+    def on_predict_epoch_end(self) -> None:
+        """Hand over the outputs, like after a test."""
+        self.on_test_epoch_end()
 
     def _keep(self, block: Block) -> None:
+        """Outputs and targets of a block, one row per item, or per frame for frame-level tasks."""
         for s in range(len(block)):
             batch = block.batch(s)
-            logits = {name: x.float() for name, x in self(batch).logits.items()}
-            observed = {name: target.mask for name, target in batch.targets.items()}
-            values = {name: target.values for name, target in batch.targets.items()}
-            self._kept.setdefault(block.condition, []).append((batch.rows, logits, values, observed))
+            logits = self(batch).logits
+            rows = {name: block.frames(s, name) for name in self.tasks}
+            kept = {
+                name: (
+                    rows[name].reshape(-1),
+                    logits[name].float().flatten(0, rows[name].dim() - 1),
+                    target.values.flatten(0, rows[name].dim() - 1),
+                    target.mask.flatten(0, rows[name].dim() - 1),
+                )
+                for name, target in batch.targets.items()
+            }
+            self._kept.setdefault(block.condition, []).append(kept)
 
-    def _collect(self, condition: str):
-        """Outputs and targets by task in row order, and the row numbers."""
+    def _collect(self, condition: str) -> tuple[dict[str, np.ndarray], dict[str, tuple], np.ndarray]:
+        """Outputs and targets by task in row order, and the row numbers; overlapping windows are averaged."""
         kept = self._kept[condition]
-        rows = torch.cat([part[0] for part in kept]).cpu().numpy()
-        order = np.argsort(rows, kind="stable")
-
-        def join(index: int, name: str) -> np.ndarray:
-            return torch.cat([part[index][name] for part in kept]).cpu().numpy()[order]
-
-        outputs = {name: join(1, name) for name in self.tasks}
-        targets = {name: (join(2, name), join(3, name)) for name in self.tasks}
-        return outputs, targets, rows[order]
+        outputs, targets = {}, {}
+        for name, spec in self.tasks.items():
+            columns = zip(*(part[name] for part in kept), strict=True)
+            frames, logits, values, mask = (torch.cat(column).cpu().numpy() for column in columns)
+            if spec.level == "frame":  # padding of a window is no frame
+                inside = frames >= 0
+                frames, logits, values, mask = (x[inside] for x in (frames, logits, values, mask))
+            rows, first, inverse, counts = np.unique(frames, return_index=True, return_inverse=True, return_counts=True)
+            sums = np.zeros((len(rows), logits.shape[1]))
+            np.add.at(sums, inverse, logits)
+            outputs[name] = sums / counts[:, None]
+            targets[name] = (values[first], mask[first])
+        return outputs, targets, rows
 
     # checkpoints -----------------------------------------------------------------------------------------------
 

@@ -52,7 +52,8 @@ class Run:
     @property
     def label(self) -> str:
         """How the run is called in messages."""
-        return f"{self.recipe.method} on {self.protocol.name} ({', '.join(self.modalities)}) fold {self.fold} seed {self.seed}"
+        data = f"{self.protocol.name} ({', '.join(self.modalities)})"
+        return f"{self.recipe.method} on {data} fold {self.fold} seed {self.seed}"
 
 
 def plan(recipe: Recipe, runs: str) -> list[Run]:

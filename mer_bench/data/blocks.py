@@ -64,6 +64,11 @@ class Block:
         widths = {name: int(width[step]) for name, width in self.widths.items()}
         return self.store.gather(items, widths, self._draws[step, member], self.keep)
 
+    def frames(self, step: int, task: str, member: int = 0) -> Tensor:
+        """What each prediction of a step is about: rows of items, or label frames (-1 where a window has ended)."""
+        width = max(int(width[step]) for width in self.widths.values())
+        return self.store.targets[task].frames(self.items[step, member], width)
+
 
 def _widths(lengths: Mapping[str, NDArray[np.int64]], items: NDArray[np.int64], pad_to: int) -> dict:
     """Padded length of each step by modality: the longest item, rounded up, at least 1."""

@@ -15,10 +15,11 @@ from mer_bench.data.conditions import available, condition_names
 from mer_bench.data.corpora import find_protocol
 from mer_bench.data.files import find_features
 from mer_bench.data.splits import make_split, targets
-from mer_bench.data.store import Flat, Ragged, Store
+from mer_bench.data.store import Flat, FrameTargets, Ragged, Store
+from mer_bench.data.views import Views, align, join, whole_items, windows
 from mer_bench.errors import UserError, did_you_mean
 from mer_bench.merh5 import FeatureFile
-from mer_bench.types import Features, FeatureSpec, Tasks, TaskSpec
+from mer_bench.types import Features, FeatureSpec, Level, Tasks, TaskSpec
 
 #: a modality asked for must be present in this share of the training items (science.md 1)
 MIN_PRESENT = 0.05
@@ -42,6 +43,10 @@ class MERDataModule(LightningDataModule):
         steps_per_block: optimiser steps that one `training_step` makes.
         bucket: batches of like lengths.
         pad_to: pad lengths up to a multiple of this, so that few shapes occur.
+        window: frame-level tasks: label frames of a training window.
+        stride: frame-level tasks: frames between the starts of training windows; None means `window`.
+        eval_window: frame-level tasks: frames of a window outside training; None means `window`. Overlaps are averaged.
+        eval_stride: frames between the starts of those windows; None means `eval_window`.
         normalise: subtract the mean and divide by the standard deviation of the training part of the fold.
         seed: of the order of the items; the command line sets it together with the seed of the run.
     """
@@ -60,15 +65,25 @@ class MERDataModule(LightningDataModule):
         steps_per_block: int = 50,
         bucket: bool = True,
         pad_to: int = 1,
+        window: int = 128,
+        stride: int | None = None,
+        eval_window: int | None = None,
+        eval_stride: int | None = None,
         normalise: bool = True,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size), ("pad_to", pad_to)):
+        sizes = {
+            "batch_size": batch_size,
+            "eval_batch_size": eval_batch_size,
+            "pad_to": pad_to,
+            "steps_per_block": steps_per_block,
+            "window": window,
+            "eval_window": eval_window or window,
+        }
+        for name, value in sizes.items():
             if value < 1:
                 raise UserError(f"--data.{name} must be at least 1, got {value}")
-        if steps_per_block < 1:
-            raise UserError(f"--data.steps_per_block must be at least 1, got {steps_per_block}")
         self.protocol = find_protocol(protocol, self.corpus)
         self.fold, self.seed, self.normalise = fold, seed, normalise
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
@@ -81,6 +96,8 @@ class MERDataModule(LightningDataModule):
         self.tasks: Tasks = {n: self._with_prior(n, spec) for n, spec in self.protocol.tasks.items()}
         self.features: Features = {m: self._feature_spec(m) for m in self.modalities}
         self.metrics = self.protocol.metrics
+        wide = eval_window or window
+        self.views, self.parts = self._cut(window, stride or window, wide, eval_stride or wide)
         self._store: Store | None = None
 
     # what is offered -------------------------------------------------------------------------------------------
@@ -112,12 +129,52 @@ class MERDataModule(LightningDataModule):
         info = self.file.modalities[m]
         return FeatureSpec(info.dim, info.rate_hz, info.kind, int(np.diff(info.offsets).max(initial=1)))
 
+    @property
+    def level(self) -> Level:
+        """Whether the protocol asks for one answer per item or per frame."""
+        return next(iter(self.protocol.tasks.values())).level
+
+    @property
+    def _clock(self) -> str:
+        """The label table whose frames are the clock of a frame-level protocol.
+
+        Raises:
+            UserError: two tasks of the protocol have label tables of different lengths.
+        """
+        tables = [spec.labels or name for name, spec in self.protocol.tasks.items()]
+        first = self.file.labels[tables[0]]
+        for table in tables[1:]:
+            if not np.array_equal(self.file.labels[table].offsets, first.offsets):
+                raise UserError(f"{self.file.path}: labels {table!r} and {tables[0]!r} do not share a clock")
+        return tables[0]
+
+    def _cut(self, window: int, stride: int, wide: int, step: int) -> tuple[Views, dict[str, NDArray[np.int64]]]:
+        """All views, and which of them are in which part."""
+        if self.level == "item":
+            parts = {"train": self.split.train, "val": self.split.val, "test": self.split.test}
+            return whole_items(self.file.n), {**parts, "all": np.arange(self.file.n)}
+        offsets = self.file.labels[self._clock].offsets
+        everything = np.arange(self.file.n)
+        cut = [windows(offsets, self.split.train, window, stride), windows(offsets, everything, wide, step)]
+        views, first = join(cut), len(cut[0])
+        later = np.arange(first, len(views))
+        parts = {"train": np.arange(first), "all": later}
+        for part, rows in (("val", self.split.val), ("test", self.split.test)):
+            parts[part] = later[np.isin(views.item[first:], rows)]
+        return views, parts
+
+    def _training_targets(self, name: str, spec: TaskSpec) -> tuple[np.ndarray, np.ndarray]:
+        """Values and mask of the task over the training part, frames pooled."""
+        values, mask = targets(self.file, name, spec)
+        if spec.level == "item":
+            return values[self.split.train], mask[self.split.train]
+        offsets = self.file.labels[spec.labels or name].offsets
+        inside = np.repeat(np.isin(np.arange(self.file.n), self.split.train), np.diff(offsets))
+        return values[inside], mask[inside]
+
     def _with_prior(self, name: str, spec: TaskSpec) -> TaskSpec:
         """The task with the statistics of its training targets."""
-        values, mask = targets(self.file, name, spec)
-        if spec.level == "frame":
-            raise UserError(f"{self.protocol.name}: frame-level tasks are not available for {self.corpus} yet")
-        values, mask = values[self.split.train], mask[self.split.train]
+        values, mask = self._training_targets(name, spec)
         if spec.kind == "multiclass":
             counts = np.bincount(values[mask], minlength=spec.size)
             empty = [spec.names[k] for k in np.flatnonzero(counts == 0)]
@@ -144,27 +201,39 @@ class MERDataModule(LightningDataModule):
         if self._store is not None:
             return
         inputs = {m: self._ragged(m) for m in self.modalities}
-        flats: dict[str, Flat] = {}
-        for name, spec in self.tasks.items():
-            values, mask = targets(self.file, name, spec)
-            dtype = torch.int64 if spec.kind == "multiclass" else torch.float32
-            flats[name] = Flat(torch.from_numpy(np.ascontiguousarray(values)).to(dtype), torch.from_numpy(mask.copy()))
-        self._store = Store(inputs, flats)
+        self._store = Store(inputs, {name: self._target(name, spec) for name, spec in self.tasks.items()})
+
+    def _target(self, name: str, spec: TaskSpec) -> Flat | FrameTargets:
+        values, mask = targets(self.file, name, spec)
+        dtype = torch.int64 if spec.kind == "multiclass" else torch.float32
+        if spec.level == "frame":  # one masked row more, where padding points
+            values = np.concatenate([values, np.zeros_like(values[:1])])
+            mask = np.concatenate([mask, np.zeros_like(mask[:1])])
+        flat = torch.from_numpy(np.ascontiguousarray(values)).to(dtype), torch.from_numpy(np.ascontiguousarray(mask))
+        if spec.level == "item":
+            return Flat(*flat)
+        return FrameTargets(*flat, torch.from_numpy(self.views.start), torch.from_numpy(self.views.length))
 
     def _ragged(self, m: str) -> Ragged:
+        """One modality, normalised; the last row is zero and not observed."""
         info = self.file.modalities[m]
         observed = np.append(self.file.valid(m), False)
         values = np.zeros((len(observed), info.dim), dtype=np.float32)
         values[:-1] = self.file.values(m)
-        starts, lengths = info.offsets[:-1], np.diff(info.offsets)
         if self.normalise:
             step = np.zeros(len(observed) + 1, dtype=np.int64)
-            np.add.at(step, starts[self.split.train], 1)
+            np.add.at(step, info.offsets[:-1][self.split.train], 1)
             np.add.at(step, info.offsets[1:][self.split.train], -1)
             _standardise(values, (np.cumsum(step)[:-1] > 0) & observed)
         values[~observed] = 0
-        tensors = (torch.from_numpy(np.ascontiguousarray(a)) for a in (values, observed, starts, lengths))
-        return Ragged(*tensors)
+        flat = torch.from_numpy(values), torch.from_numpy(observed)
+        if self.level == "item":
+            starts = torch.from_numpy(np.ascontiguousarray(info.offsets[:-1]))
+            return Ragged(*flat, starts, torch.from_numpy(np.diff(info.offsets)))
+        rows = np.append(align(self.file, m, self._clock), -1)
+        rows[rows < 0] = len(observed) - 1
+        views = torch.from_numpy(self.views.start), torch.from_numpy(self.views.length)
+        return Ragged(*flat, *views, torch.from_numpy(rows))
 
     @property
     def store(self) -> Store:
@@ -176,8 +245,14 @@ class MERDataModule(LightningDataModule):
 
     @property
     def lengths(self) -> dict[str, NDArray[np.int64]]:
-        """Lengths of all items by modality, on the host."""
+        """Lengths of all views by modality, on the host."""
+        if self.level == "frame":
+            return dict.fromkeys(self.modalities, self.views.length)
         return {m: np.diff(self.file.modalities[m].offsets) for m in self.modalities}
+
+    @property
+    def _present(self) -> dict[str, NDArray[np.bool_]]:
+        return {m: self.file.modalities[m].present for m in self.modalities}
 
     # loaders ---------------------------------------------------------------------------------------------------
 
@@ -185,7 +260,7 @@ class MERDataModule(LightningDataModule):
         """Blocks of the training part."""
         return TrainBlocks(
             self.store,
-            self.split.train,
+            self.parts["train"],
             self.lengths,
             batch_size=self.batch_size,
             steps=self.steps_per_block,
@@ -194,31 +269,32 @@ class MERDataModule(LightningDataModule):
             pad_to=self.pad_to,
         )
 
+    def _eval_blocks(self, part: str, condition: str = "full") -> EvalBlocks:
+        """Every view of a part once, under a condition."""
+        views, keep = self.parts[part], None
+        if condition != "full":
+            rows = np.unique(self.views.item[views])
+            now = available(condition, [self.file.ids[i] for i in rows], {m: p[rows] for m, p in self._present.items()})
+            keep = {}
+            for m, has in self._present.items():
+                kept = has.copy()
+                kept[rows] = now[m]
+                keep[m] = kept[self.views.item]
+        return EvalBlocks(
+            self.store, views, self.lengths, batch_size=self.eval_batch_size, condition=condition, keep=keep
+        )
+
     def val_dataloader(self) -> EvalBlocks:
         """The validation part."""
-        return EvalBlocks(self.store, self.split.val, self.lengths, batch_size=self.eval_batch_size)
+        return self._eval_blocks("val")
 
     def test_dataloader(self) -> list[EvalBlocks]:
         """The test part, once per condition."""
-        present = {m: self.file.modalities[m].present for m in self.modalities}
-        rows = self.split.test
-        loaders = []
-        for name in self.condition_names:
-            keep = None
-            if name != "full":
-                part = available(name, [self.file.ids[i] for i in rows], {m: p[rows] for m, p in present.items()})
-                keep = {m: p.copy() for m, p in present.items()}
-                for m in keep:
-                    keep[m][rows] = part[m]
-            loaders.append(
-                EvalBlocks(self.store, rows, self.lengths, batch_size=self.eval_batch_size, condition=name, keep=keep)
-            )
-        return loaders
+        return [self._eval_blocks("test", name) for name in self.condition_names]
 
     def predict_dataloader(self) -> EvalBlocks:
-        """Every item of the file that has a modality, labelled or not."""
-        some = np.any([self.file.modalities[m].present for m in self.modalities], axis=0)
-        return EvalBlocks(self.store, np.flatnonzero(some), self.lengths, batch_size=self.eval_batch_size)
+        """Every item of the file, labelled or not."""
+        return self._eval_blocks("all")
 
 
 def _standardise(values: NDArray[np.float32], rows: NDArray[np.bool_]) -> None:
@@ -229,24 +305,3 @@ def _standardise(values: NDArray[np.float32], rows: NDArray[np.bool_]) -> None:
     mean, std = part.mean(axis=0), part.std(axis=0)
     values -= mean.astype(np.float32)
     values /= np.where(std > 1e-8 * np.maximum(np.abs(mean), 1), std, 1).astype(np.float32)
-
-
-class IEMOCAP(MERDataModule):
-    """Ten actors in five dyadic sessions (Busso et al., 2008).
-
-    Content: 10,039 rated turns, speech, text and face. Labels: four or six classes, valence, arousal, dominance.
-    Splits: leave one session out. Licence: on request from the University of Southern California.
-    Expected file: `iemocap.h5` as written by ``mer-bench prepare iemocap``.
-    """
-
-    corpus = "iemocap"
-
-
-class BioVid(MERDataModule):
-    """Heat pain in 87 people, video and biosignals (Walter et al., 2013), part A.
-
-    Content: 100 windows of 5.5 s per person. Labels: no pain and four levels. Splits: by person.
-    Licence: on request from the University of Magdeburg. Expected file: `biovid.h5`.
-    """
-
-    corpus = "biovid"

@@ -9,8 +9,9 @@ from mer_bench.errors import UserError
 
 
 def find_features(corpus: str, root: str = "", file: str = "") -> Path:
-    """The feature file of a corpus: `file` if given, else `<corpus>.h5` in `root`; without `root` in
-    `$MER_BENCH_DATA`, then in `./features`.
+    """The feature file of a corpus.
+
+    `file` if given, else `<corpus>.h5` in `root`; without `root` in `$MER_BENCH_DATA`, then in `./features`.
 
     Raises:
         UserError: not found; says where it was looked for, how to make one, and how to try without data.

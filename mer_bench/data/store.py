@@ -1,7 +1,8 @@
-"""Resident data: flat rows and offsets on a device, and the gather that turns row numbers into a `Batch`.
+"""Resident data: flat rows and offsets on a device, and the gather that turns view numbers into a `Batch`.
 
-A corpus that fits is loaded once. Every modality is one (rows + 1, dim) tensor, whose last row is all zero and not
-observed; padding points there, so a batch is one `index_select` per modality and no Python runs per sample.
+A view is an item, or a window of one (`views.py`). A corpus that fits is loaded once. Every modality is one
+(rows + 1, dim) tensor, whose last row is all zero and not observed; padding points there, so a batch is one
+`index_select` per modality and no Python runs per sample.
 """
 
 from __future__ import annotations
@@ -22,18 +23,22 @@ class Ragged:
     Attributes:
         values: (rows + 1, dim), the last row zero; zero wherever `observed` is False.
         observed: (rows + 1,) bool, the last False.
-        starts: (items,) int64, first row of each item.
-        lengths: (items,) int64, rows of each item; 0 = absent.
+        starts: (views,) int64, first row of each view.
+        lengths: (views,) int64, rows of each view; 0 = absent.
+        rows: (frames + 1,) int64 for views on the label clock: row of each label frame, the zero row where there is
+            none; starts and lengths then count label frames. None: starts count rows.
     """
 
     values: Tensor
     observed: Tensor
     starts: Tensor
     lengths: Tensor
+    rows: Tensor | None = None
 
     def to(self, device: torch.device) -> Ragged:
         """A copy on the device (itself when it is there)."""
-        return Ragged(*(getattr(self, name).to(device) for name in ("values", "observed", "starts", "lengths")))
+        names = ("values", "observed", "starts", "lengths", "rows")
+        return Ragged(*(x if x is None else x.to(device) for x in (getattr(self, name) for name in names)))
 
     def gather(self, items: Tensor, width: int, keep: Tensor | None = None) -> Masked:
         """Values (batch, width, dim) and mask (batch, width) of the items; `keep` (batch,) switches items off."""
@@ -42,7 +47,10 @@ class Ragged:
             lengths = torch.where(keep, lengths, 0)
         time = torch.arange(width, device=items.device)
         inside = time < lengths[:, None]
-        rows = torch.where(inside, self.starts.index_select(0, items)[:, None] + time, len(self.observed) - 1).view(-1)
+        last = len(self.observed if self.rows is None else self.rows) - 1
+        rows = torch.where(inside, self.starts.index_select(0, items)[:, None] + time, last).view(-1)
+        if self.rows is not None:
+            rows = self.rows.index_select(0, rows)
         values = self.values.index_select(0, rows).view(len(items), width, -1)
         return Masked(values, self.observed.index_select(0, rows).view(len(items), width))
 
@@ -58,9 +66,40 @@ class Flat:
         """A copy on the device (itself when it is there)."""
         return Flat(self.values.to(device), self.mask.to(device))
 
-    def gather(self, items: Tensor, width: int, keep: Tensor | None = None) -> Masked:
+    def gather(self, items: Tensor, width: int) -> Masked:
         """The targets of the items."""
         return Masked(self.values.index_select(0, items), self.mask.index_select(0, items))
+
+    def frames(self, items: Tensor, width: int) -> Tensor:
+        """What a prediction of these views is a prediction of: the items themselves, (batch,)."""
+        return items
+
+
+@dataclass(frozen=True)
+class FrameTargets:
+    """Per-frame targets of windows: values (frames + 1, ...) with a mask of the same shape, the last row masked."""
+
+    values: Tensor
+    mask: Tensor
+    starts: Tensor
+    lengths: Tensor
+
+    def to(self, device: torch.device) -> FrameTargets:
+        """A copy on the device (itself when it is there)."""
+        return FrameTargets(*(getattr(self, name).to(device) for name in ("values", "mask", "starts", "lengths")))
+
+    def gather(self, items: Tensor, width: int) -> Masked:
+        """Values and mask (batch, width, ...) of the windows."""
+        frames = self.frames(items, width).view(-1)
+        frames = torch.where(frames < 0, len(self.values) - 1, frames)
+        shape = (len(items), width, *self.values.shape[1:])
+        return Masked(self.values.index_select(0, frames).view(shape), self.mask.index_select(0, frames).view(shape))
+
+    def frames(self, items: Tensor, width: int) -> Tensor:
+        """(batch, width) label frame of each prediction, -1 where the window has ended."""
+        time = torch.arange(width, device=items.device)
+        inside = time < self.lengths.index_select(0, items)[:, None]
+        return torch.where(inside, self.starts.index_select(0, items)[:, None] + time, -1)
 
 
 class Store:
@@ -92,7 +131,7 @@ class Store:
 
         Args:
             items: (batch,) int64.
-            widths: padded length by modality, and by task for frame-level targets.
+            widths: padded length by modality.
             draws: (batch, n) uniform numbers that travel with the batch.
             keep: by modality, (all items,) bool; False switches a modality off (a condition at test).
         """
@@ -100,27 +139,6 @@ class Store:
         for name, ragged in self.inputs.items():
             kept = keep[name].index_select(0, items) if keep is not None else None
             inputs[name] = ragged.gather(items, widths[name], kept)
-        targets = {name: target.gather(items, widths.get(name, 1)) for name, target in self.targets.items()}
+        width = max(widths.values())  # frame-level targets share the clock, and so the width, of the inputs
+        targets = {name: target.gather(items, width) for name, target in self.targets.items()}
         return Batch(inputs, targets, items, draws)
-
-
-@dataclass(frozen=True)
-class FrameTargets:
-    """Per-frame targets: values (frames + 1, ...) with a mask of the same shape, the last row masked."""
-
-    values: Tensor
-    mask: Tensor
-    starts: Tensor
-    lengths: Tensor
-
-    def to(self, device: torch.device) -> FrameTargets:
-        """A copy on the device (itself when it is there)."""
-        return FrameTargets(*(getattr(self, name).to(device) for name in ("values", "mask", "starts", "lengths")))
-
-    def gather(self, items: Tensor, width: int, keep: Tensor | None = None) -> Masked:
-        """Values and mask (batch, width, ...) of the items."""
-        time = torch.arange(width, device=items.device)
-        inside = time < self.lengths.index_select(0, items)[:, None]
-        rows = torch.where(inside, self.starts.index_select(0, items)[:, None] + time, len(self.values) - 1).view(-1)
-        shape = (len(items), width, *self.values.shape[1:])
-        return Masked(self.values.index_select(0, rows).view(shape), self.mask.index_select(0, rows).view(shape))

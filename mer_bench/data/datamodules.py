@@ -1,0 +1,26 @@
+"""The datamodule of each corpus: its name and what to know of it. Everything else is `MERDataModule`."""
+
+from __future__ import annotations
+
+from mer_bench.data.datamodule import MERDataModule
+
+
+class IEMOCAP(MERDataModule):
+    """Ten actors in five dyadic sessions (Busso et al., 2008).
+
+    Content: 10,039 rated turns, speech, text and face. Labels: four or six classes, valence, arousal, dominance.
+    Splits: leave one session out. Licence: on request from the University of Southern California.
+    Expected file: `iemocap.h5` as written by ``mer-bench prepare iemocap``.
+    """
+
+    corpus = "iemocap"
+
+
+class BioVid(MERDataModule):
+    """Heat pain in 87 people, video and biosignals (Walter et al., 2013), part A.
+
+    Content: 100 windows of 5.5 s per person. Labels: no pain and four levels. Splits: by person.
+    Licence: on request from the University of Magdeburg. Expected file: `biovid.h5`.
+    """
+
+    corpus = "biovid"
