@@ -1,0 +1,81 @@
+# Every target of this file is said by `make help`.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+VENV ?= .venv
+# what pip is asked for in place of the build of torch that requirements/torch.sh chooses
+TORCH ?=
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Models here are small: a second thread costs more than it gives, and one thread leaves the other cores to other runs.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: install
+install: $(INSTALLED) ## make .venv with everything that the lock names (PYTHON=python3.12 chooses another Python)
+
+$(INSTALLED): pyproject.toml requirements/dev.lock requirements/torch.in requirements/torch.sh
+	@$(PYTHON) -c 'import sys; sys.exit("mer-bench needs Python 3.11 or newer: make install PYTHON=..." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/dev.lock
+	bash requirements/torch.sh $(BIN)/python $(TORCH)
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
+	@touch $@
+
+DEMO := demo
+DEMO_DATA := $(DEMO)/features/iemocap.h5
+DEMO_METHODS := foal majority unimodal concat
+
+.PHONY: demo
+demo: $(INSTALLED) ## the main job without any data: synthetic features, Foal-Net, three controls, leaderboard
+	test -f $(DEMO_DATA) || $(BIN)/mer-bench data synth iemocap --out $(DEMO_DATA)
+	for method in $(DEMO_METHODS); do \
+	  $(BIN)/mer-bench fit --config iemocap_$$method.yaml --data.root $(DEMO)/features --runs $(DEMO)/runs; \
+	done
+	$(BIN)/mer-bench leaderboard --records $(DEMO)/runs --out $(DEMO)/board
+	@echo "The leaderboard is in $(DEMO)/board (synthetic data: it says nothing about real corpora)."
+
+.PHONY: test
+test: $(INSTALLED) ## the tests, without the slow ones
+	$(BIN)/pytest
+
+.PHONY: test-all
+test-all: $(INSTALLED) ## all tests, README commands and the wheel included
+	$(BIN)/pytest -m ""
+
+.PHONY: lint
+lint: $(INSTALLED) ## ruff, mypy, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(INSTALLED) ## put the code in shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: bench
+bench: $(INSTALLED) ## import time, time per training step and memory of this machine
+	for script in benchmarks/*.py; do $(BIN)/python $$script; done
+
+.PHONY: wheel
+wheel: $(INSTALLED) ## the wheel, in dist/
+	$(BIN)/python -m build --wheel --no-isolation
+
+.PHONY: lock
+lock: $(INSTALLED) ## resolve requirements/dev.lock again, to the newest versions that pyproject.toml allows
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-package torch \
+	  --override requirements/no-torch.in --custom-compile-command "make lock" --extra dev \
+	  --output-file requirements/dev.lock pyproject.toml requirements/torch-needs.in
+
+.PHONY: clean
+clean: ## remove .venv, caches, builds and the demo
+	rm -rf $(VENV) $(DEMO) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
