@@ -1,1 +1,52 @@
+"""From what a lab has on disk to a checked feature file: one package a corpus, one `Layout` for each form it comes in.
 
+Nothing here imports torch, and nothing that a file asks for is executed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from pathlib import Path
+
+from mer_bench.errors import UserError, did_you_mean
+from mer_bench.prepare.layout import Layout, Request, recognise
+from mer_bench.prepare.report import Report
+
+#: corpus -> the module with its `LAYOUTS`, in the order in which they are tried
+CORPORA = {"iemocap": "mer_bench.prepare.iemocap"}
+
+
+def prepare(corpus: str, request: Request, out: Path | None) -> Report:
+    """Convert a corpus.
+
+    Args:
+        corpus: slug.
+        request: what to convert, and how.
+        out: the feature file to write (an existing one is replaced), its report beside it; None writes nothing.
+
+    Returns:
+        What was recognised, counted, verified, repaired and dropped.
+
+    Raises:
+        UserError: unknown corpus or layout, or files that fail a check; nothing is written then.
+    """
+    if corpus not in CORPORA:
+        raise UserError(f"no converter for {corpus!r}; {did_you_mean(corpus, CORPORA)}")
+    layouts: tuple[Layout, ...] = importlib.import_module(CORPORA[corpus]).LAYOUTS
+    layout = recognise(corpus, layouts, request.source)
+    report = Report(corpus, str(request.source), recognised=layout.name)
+    contents = layout.read(request, report)
+    if out is not None:
+        from mer_bench.merh5 import write
+
+        repairs = {what: tally.count for what, tally in report.repaired.items()}
+        report.content_sha256 = write(out, dataclasses.replace(contents, repairs=repairs))
+        report.written = str(out)
+        report.save(report_path(out))
+    return report
+
+
+def report_path(out: Path) -> Path:
+    """Where the report of a feature file lies: ``iemocap.h5`` -> ``iemocap.report.json``."""
+    return out.with_name(f"{out.stem}.report.json")

@@ -1,0 +1,42 @@
+"""`mer-bench prepare`: turn a corpus on disk into a feature file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mer_bench.errors import UserError
+from mer_bench.prepare import CORPORA, Request, prepare, report_path
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of the command."""
+    options = argparse.ArgumentParser(
+        prog="mer-bench prepare",
+        description="Turn a corpus on disk into a checked feature file. The layout is recognised; every repair and "
+        "everything left out is counted, on screen and in FILE's name with .report.json.",
+        allow_abbrev=False,
+    )
+    options.add_argument("corpus", metavar="CORPUS", help=f"one of: {', '.join(sorted(CORPORA))}")
+    options.add_argument("--from", dest="source", metavar="PATH", type=Path, required=True, help="what you have")
+    options.add_argument("--out", metavar="FILE", type=Path, help="the feature file to write; an old one is replaced")
+    options.add_argument("--text", action="store_true", help="keep transcripts in the file (licensed material)")
+    options.add_argument("--dry-run", action="store_true", help="read and check everything, write nothing")
+    return options
+
+
+def main(argv: list[str]) -> int:
+    """Run the command.
+
+    Raises:
+        UserError: bad input; nothing is written then.
+    """
+    options = parser().parse_args(argv)
+    if options.out is None and not options.dry_run:
+        raise UserError(f"prepare {options.corpus}: --out FILE is missing (or --dry-run, which only reports)")
+    out = None if options.dry_run else options.out
+    report = prepare(options.corpus, Request(options.source, text=options.text), out)
+    print("\n".join(report.lines()))
+    if out is not None:
+        print(f"{'report':<11} {report_path(out)}")
+    return 0

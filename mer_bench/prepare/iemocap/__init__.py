@@ -1,0 +1,5 @@
+"""IEMOCAP: converters for the forms in which the corpus is found."""
+
+from mer_bench.prepare.iemocap.pack import ResearchPack
+
+LAYOUTS = (ResearchPack(),)

