@@ -6,8 +6,6 @@ out of the tree. Datasets lie in one piece and without filters, so nothing can u
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,17 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
 from mer_bench.errors import UserError
-from mer_bench.merh5.layout import DATA, GROUPS, NAME, REQUIRED_GROUPS, AttrType, Tree, pattern
+from mer_bench.merh5.layout import DATA, GROUPS, NAME, REQUIRED_GROUPS, Tree, pattern
 from mer_bench.merh5.report import show
 from mer_bench.merh5.schema import SCHEMA, VERSION, Fault
+from mer_bench.merh5.storage import BadAttrError, dataset_fault, read_attr
 
-MAX_ATTR_BYTES = 16 << 20
 MAX_OBJECTS = 10_000
-ATTR_TYPES = {"float": "<f8", "int": "<i8", "flag": "|u1"}
-LAYOUTS = {h5py.h5d.COMPACT: "compact", h5py.h5d.CHUNKED: "chunked", h5py.h5d.VIRTUAL: "virtual (made of other files)"}
 UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, ValueError, RecursionError, MemoryError)
 
 
@@ -94,10 +89,10 @@ def _why(exc: Exception) -> str:
 
 def _version(path: Path, file: h5py.File) -> None:
     try:
-        schema, version = (_attr(file, name, "text") for name in ("schema", "schema_version"))
+        schema, version = (read_attr(file, name, "text") for name in ("schema", "schema_version"))
     except (OSError, RuntimeError) as exc:
         raise Unreadable(path, f"damaged: {show(exc)}") from None
-    except (*UNREADABLE, _BadAttrError):
+    except (*UNREADABLE, BadAttrError):
         raise Unreadable(path, f"not a merh5 file (expected attributes schema = {SCHEMA}, schema_version)") from None
     if schema != SCHEMA:
         raise Unreadable(path, f"schema {show(schema)!r} (expected {SCHEMA})")
@@ -105,10 +100,6 @@ def _version(path: Path, file: h5py.File) -> None:
         raise Unreadable(
             path, f"schema version {show(version)} (expected {VERSION}); this release reads {VERSION} only"
         )
-
-
-class _BadAttrError(Exception):
-    """An attribute that is not stored as the layout says."""
 
 
 class _Walk:
@@ -119,6 +110,7 @@ class _Walk:
         self.tree = Tree()
         self.faults: list[Fault] = []
         self.seen: dict[int, str] = {}
+        self.visited = 0
 
     def blame(self, place: str, message: str) -> None:
         self.faults.append(Fault(show(place), "", message))
@@ -128,36 +120,38 @@ class _Walk:
         self.attributes(group, path)
         for name in group:
             place = f"{path}/{name}" if path else name
-            if len(self.seen) > MAX_OBJECTS:
+            self.visited += 1
+            if self.visited > MAX_OBJECTS:
                 self.blame(path, f"more than {MAX_OBJECTS} objects (expected fewer); the rest was not looked at")
                 return
             try:
-                self.child(group, name, place)
+                fault = self.child(group, name, place)
             except UNREADABLE as exc:
-                self.blame(place, f"cannot be read: {show(exc)}")
+                fault = f"cannot be read: {show(exc)}"
+            if fault:
+                self.blame(place, fault)
 
-    def child(self, group: h5py.Group, name: str, place: str) -> None:
+    def child(self, group: h5py.Group, name: str, place: str) -> str | None:
         link = group.get(name, getclass=True, getlink=True)
         if link is not h5py.HardLink:
-            kind = "soft" if link is h5py.SoftLink else "external"
-            return self.blame(place, f"a {kind} link (expected the data itself)")
+            return f"{'a soft' if link is h5py.SoftLink else 'an external'} link (expected the data itself)"
         item = group[name]
         address = h5py.h5o.get_info(item.id).addr
         if address in self.seen:
-            return self.blame(place, f"a second link to /{show(self.seen[address])} (expected each object once)")
+            return f"a second link to /{show(self.seen[address])} (expected each object once)"
         key, free = pattern(place)
         if free and not NAME.fullmatch(free):
-            return self.blame(place, "an illegal name (expected letters, digits, _ and -, at most 64)")
+            return "an illegal name (expected letters, digits, _ and -, at most 64)"
         if isinstance(item, h5py.Group) and key in GROUPS:
-            return self.group(item, place)
-        if isinstance(item, h5py.Dataset) and key in DATA:
-            self.seen[address] = place
-            fault = dataset_fault(item, DATA[key].dtypes, len(DATA[key].shape), self.size)
-            if fault:
-                return self.blame(place, fault)
-            self.tree.data[place] = item
+            self.group(item, place)
             return None
-        return self.blame(place, f"{type(item).__name__.lower()} not known to {SCHEMA} {VERSION} (expected none)")
+        if not isinstance(item, h5py.Dataset) or key not in DATA:
+            return f"{type(item).__name__.lower()} not known to {SCHEMA} {VERSION} (expected none)"
+        self.seen[address] = place
+        fault = dataset_fault(item, DATA[key].dtypes, len(DATA[key].shape), self.size)
+        if fault is None:
+            self.tree.data[place] = item
+        return fault
 
     def attributes(self, group: h5py.Group, path: str) -> None:
         rules = GROUPS[pattern(path)[0]]
@@ -167,10 +161,10 @@ class _Walk:
                 self.blame(f"{path}@{name}", "unknown attribute (expected none)")
         for name, rule in rules.items():
             try:
-                found[name] = _attr(group, name, rule.type)
+                found[name] = read_attr(group, name, rule.type)
             except KeyError:
                 self.blame(f"{path}@{name}", "missing attribute")
-            except (_BadAttrError, *UNREADABLE) as exc:
+            except (BadAttrError, *UNREADABLE) as exc:
                 self.blame(f"{path}@{name}", f"{show(exc)} (expected {rule.type})")
         self.tree.attrs[path] = found
 
@@ -211,50 +205,3 @@ class _Walk:
                 if rule.shape and shape != tuple(wanted):
                     self.blame(place, f"shape {shape} (expected {tuple(wanted)})")
                     del self.tree.data[place]
-
-
-def dataset_fault(dataset: h5py.Dataset, dtypes: tuple[str, ...], axes: int, size: int) -> str | None:
-    """What is wrong with the storage of a dataset, or None. Looks at headers only."""
-    plist = dataset.id.get_create_plist()
-    if plist.get_external_count():
-        return "external storage (expected the data in this file)"
-    if plist.get_layout() != h5py.h5d.CONTIGUOUS:
-        kind = LAYOUTS.get(plist.get_layout(), "unknown")
-        filters = [plist.get_filter(i)[3].decode(errors="replace") for i in range(plist.get_nfilters())]
-        packed = f" with filter {show(', '.join(filters))}" if filters else ""
-        return f"{kind} storage{packed} (expected contiguous, without filters); h5repack -l CONTI -f NONE unpacks"
-    if dataset.attrs:
-        return "attributes on a dataset (expected none)"
-    kind = dataset.id.get_type()
-    dtype = dataset.dtype
-    text = isinstance(kind, h5py.h5t.TypeStringID) and not kind.is_variable_str()
-    if (not text and (dtype.hasobject or dtype.str not in dtypes)) or (text and "S" not in dtypes):
-        found = "variable-length strings, references or objects" if dtype.hasobject else f"type {dtype.str}"
-        return f"{found} (expected {' or '.join(name.replace('S', 'text of fixed length') for name in dtypes)})"
-    if dataset.shape is None or (axes and len(dataset.shape) != axes):
-        return f"shape {dataset.shape} (expected {axes} axes)"
-    declared = math.prod(dataset.shape) * dtype.itemsize
-    start = dataset.id.get_offset()
-    held = dataset.id.get_storage_size() if start is not None else 0
-    if (declared != held and declared) or (declared and start + declared > size):
-        return f"declares {declared} bytes, holds {held} (expected a size that fits the file's {size} bytes)"
-    return None
-
-
-def _attr(group: h5py.Group, name: str, kind: AttrType) -> Any:
-    stored = group.attrs.get_id(name)
-    if stored.get_space().get_simple_extent_type() != h5py.h5s.SCALAR or stored.get_storage_size() > MAX_ATTR_BYTES:
-        raise _BadAttrError("not one value of at most 16 MiB")
-    if kind in ATTR_TYPES:
-        if stored.dtype.str != ATTR_TYPES[kind]:
-            raise _BadAttrError(f"type {stored.dtype.str}")
-        value = np.zeros((), stored.dtype)
-        stored.read(value)
-        if kind == "flag" and value > 1:
-            raise _BadAttrError(f"value {value}")
-        return {"float": float, "int": int, "flag": bool}[kind](value)
-    type_id = stored.get_type()
-    if not isinstance(type_id, h5py.h5t.TypeStringID) or type_id.is_variable_str():
-        raise _BadAttrError("not a string of fixed length")
-    text = np.bytes_(group.attrs[name]).decode()
-    return json.loads(text) if kind == "json" else text

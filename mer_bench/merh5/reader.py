@@ -7,100 +7,20 @@ refused.
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from mer_bench.errors import UserError, did_you_mean
+from mer_bench.merh5.info import labels_info, modality_info, split_info, texts
 from mer_bench.merh5.layout import Tree
 from mer_bench.merh5.opening import opened
 from mer_bench.merh5.report import decoded
-from mer_bench.merh5.schema import CLASS_KINDS, GROUP_KEYS, LabelKind, ModalityKind
-from mer_bench.merh5.validator import examine, refusal
-
-
-@dataclass(frozen=True)
-class ModalityInfo:
-    """What is known of a modality without reading its values.
-
-    Attributes:
-        kind: sequence, utterance or signal.
-        dim: features per row.
-        rate_hz: rows per second, 0 when irregular.
-        t0_s: time of the first row.
-        rows: rows of all items together.
-        offsets: (items + 1,) int64, item i has rows offsets[i] to offsets[i + 1].
-        present: (items,) bool.
-        extractor: what computed the features.
-        extractor_version: its version.
-        unit: of a signal.
-        aligned_to: what the rows are aligned to.
-        names: of the features, or None.
-        weights_sha256: of the extractor's weights.
-        normalised: how values were normalised, ``none``.
-        note: free text.
-    """
-
-    kind: ModalityKind
-    dim: int
-    rate_hz: float
-    t0_s: float
-    rows: int
-    offsets: np.ndarray
-    present: np.ndarray
-    extractor: str
-    extractor_version: str
-    unit: str
-    aligned_to: str
-    names: list[str] | None
-    weights_sha256: str
-    normalised: str
-    note: str
-
-
-@dataclass(frozen=True)
-class LabelsInfo:
-    """What is known of a label table without reading it.
-
-    Attributes:
-        kind: multiclass, multilabel, regression or ordinal.
-        names: of classes, labels or dimensions, in order.
-        level: item or frame.
-        range: legal values of a regression, or None.
-        rate_hz: label frames per second, frame level only.
-        definition: how the labels were made.
-        offsets: (items + 1,) int64 for frame level, else None.
-        native_missing: what stood for "no label" in the corpus.
-    """
-
-    kind: LabelKind
-    names: tuple[str, ...]
-    level: str
-    range: tuple[float, float] | None
-    rate_hz: float
-    definition: str
-    offsets: np.ndarray | None
-    native_missing: str
-
-
-@dataclass(frozen=True)
-class SplitInfo:
-    """What is known of a split table.
-
-    Attributes:
-        folds: number of folds.
-        disjoint_by: keys of which no group stands in two parts of a fold.
-        source: where it comes from.
-        note: free text.
-    """
-
-    folds: int
-    disjoint_by: tuple[str, ...]
-    source: str
-    note: str
+from mer_bench.merh5.schema import CLASS_KINDS, GROUP_KEYS
+from mer_bench.merh5.validator import check, examine, refusal
 
 
 class _Place(NamedTuple):
@@ -124,7 +44,7 @@ class FeatureFile:
         UserError: the file is missing, is not merh5 1.0, or fails a check.
 
     Attributes:
-        path: the file.
+        path: the file, as it was named.
         n: number of items.
         ids: name of each item.
         corpus: slug of the corpus.
@@ -132,6 +52,8 @@ class FeatureFile:
         content_sha256: content hash, as stored.
         attrs: all attributes of the file as Python values.
         truth: what a synthetic file states about its optimum, or None.
+        columns: names of the columns that `group` and `column` know.
+        has_text: whether there are transcripts.
         order: (items,) int, position in the dialogue; -1 where there is none.
         start_s: (items,) seconds, NaN where unknown.
         end_s: (items,) seconds, NaN where unknown.
@@ -142,6 +64,7 @@ class FeatureFile:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._where = self.path.absolute()  # a worker may live in another folder
         with opened(self.path) as file:
             self._stamp = _stamp(os.fstat(file.id.get_vfd_handle()))
             tree, faults = examine(file, deep=False)
@@ -158,20 +81,32 @@ class FeatureFile:
         self.synthetic: bool = self.attrs["synthetic"]
         self.content_sha256: str = self.attrs["content_sha256"]
         self.truth: dict[str, Any] | None = self.attrs["truth"]
-        self.ids = _texts(data["items/id"])
+        self.ids = texts(data["items/id"])
         self.n = len(self.ids)
         self.order = data["items/order"][:].astype(np.int64) if "items/order" in data else np.full(self.n, -1)
         self.start_s = data["items/start_s"][:] if "items/start_s" in data else np.full(self.n, np.nan)
         self.end_s = data["items/end_s"][:] if "items/end_s" in data else np.full(self.n, np.nan)
         self._groups = {
-            key: np.array(_texts(data[f"vocab/{key}"]))[data[f"items/{key}"][:]]
+            key: np.array(texts(data[f"vocab/{key}"]))[data[f"items/{key}"][:]]
             for key in GROUP_KEYS
             if f"items/{key}" in data
         }
-        self._columns = [name.removeprefix("items/attr/") for name in data if name.startswith("items/attr/")]
-        self.modalities = {name: _modality(tree, f"modalities/{name}") for name in tree.names("modalities")}
-        self.labels = {name: _labels(tree, f"labels/{name}") for name in tree.names("labels")}
-        self.splits = {name: _split(tree, f"splits/{name}") for name in tree.names("splits")}
+        further = [name.removeprefix("items/attr/") for name in data if name.startswith("items/attr/")]
+        self.columns = [*self._groups, *further]
+        self.has_text = "items/text" in data
+        self.modalities = {name: modality_info(tree, f"modalities/{name}") for name in tree.names("modalities")}
+        self.labels = {name: labels_info(tree, f"labels/{name}") for name in tree.names("labels")}
+        self.splits = {name: split_info(tree, f"splits/{name}") for name in tree.names("splits")}
+
+    def verify(self) -> None:
+        """Check every value and the content hash, as `check` does.
+
+        Raises:
+            UserError: something is wrong.
+        """
+        faults = check(self.path)
+        if faults:
+            raise refusal(self.path, faults)
 
     def group(self, key: str) -> np.ndarray:
         """Group of each item as text, (items,): speaker, session, dialogue, or a text column of the items.
@@ -183,23 +118,25 @@ class FeatureFile:
             return self._groups[key]
         place = f"items/attr/{key}"
         if place not in self._places:
-            raise self._unknown("column", key, [*self._groups, *self._columns])
+            raise self._unknown("column", key, self.columns)
         column = self._read(place)
         if column.dtype.kind != "S":
             raise UserError(f"{self.path}: column '{key}' holds numbers (expected text); use column()")
         return np.array(self._decode(place, column), dtype=str)
 
     def column(self, name: str) -> np.ndarray:
-        """A further column of the items, (items,): text or float64."""
+        """A column of the items, (items,): text or float64 (NaN where unknown)."""
+        if name in self._groups:
+            return self._groups[name]
         place = f"items/attr/{name}"
         if place not in self._places:
-            raise self._unknown("column", name, self._columns)
+            raise self._unknown("column", name, self.columns)
         column = self._read(place)
         return column if column.dtype.kind == "f" else self.group(name)
 
     def text(self) -> list[str] | None:
         """Transcript of each item, or None when the file has none."""
-        if "items/text" not in self._places:
+        if not self.has_text:
             return None
         return self._decode("items/text", self._read("items/text"))
 
@@ -265,54 +202,18 @@ class FeatureFile:
         shape = (max(0, last - first), *where.shape[1:])
         dtype = np.dtype(where.dtype)
         try:
-            unchanged = _stamp(self.path.stat()) == self._stamp
+            if _stamp(self._where.stat()) != self._stamp:
+                raise UserError(f"{self.path}: the file changed after it was opened; start again")
+            if where.offset is None or 0 in shape:
+                return np.zeros(shape, dtype)
+            start_byte = where.offset + first * math.prod(where.shape[1:]) * dtype.itemsize
+            rows = np.fromfile(self._where, dtype, math.prod(shape), offset=start_byte)
         except OSError as exc:
             raise UserError(f"{self.path}: cannot be read any more: {exc.strerror}") from None
-        if not unchanged:
-            raise UserError(f"{self.path}: the file changed after it was opened; start again")
-        if where.offset is None or 0 in shape:
-            return np.zeros(shape, dtype)
-        row_bytes = dtype.itemsize * int(np.prod(where.shape[1:], dtype=np.int64))
-        count = int(np.prod(shape, dtype=np.int64))
-        rows = np.fromfile(self.path, dtype, count, offset=where.offset + first * row_bytes)
-        if len(rows) != count:
+        if len(rows) != math.prod(shape):
             raise UserError(f"{self.path}: ends inside {place}")
         return rows.reshape(shape)
 
 
 def _stamp(stat: os.stat_result) -> tuple[int, int, int, int]:
     return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
-
-
-def _texts(column: Any) -> list[str]:
-    return [item.decode() for item in column[:].tolist()]
-
-
-def _modality(tree: Tree, place: str) -> ModalityInfo:
-    names = tree.data.get(f"{place}/names")
-    return ModalityInfo(
-        **tree.attrs[place],
-        rows=tree.data[f"{place}/values"].shape[0],
-        offsets=tree.data[f"{place}/offsets"][:],
-        present=tree.data[f"{place}/present"][:].astype(bool),
-        names=None if names is None else _texts(names),
-    )
-
-
-def _labels(tree: Tree, place: str) -> LabelsInfo:
-    attrs = tree.attrs[place]
-    offsets = tree.data.get(f"{place}/offsets")
-    return LabelsInfo(
-        **attrs
-        | {
-            "names": tuple(attrs["names"]),
-            "range": None if attrs["range"] is None else tuple(attrs["range"]),
-            "offsets": None if offsets is None else offsets[:],
-        }
-    )
-
-
-def _split(tree: Tree, place: str) -> SplitInfo:
-    attrs = tree.attrs[place]
-    table = tree.data[f"{place}/table"]
-    return SplitInfo(table.shape[0], tuple(attrs["disjoint_by"]), attrs["source"], attrs["note"])

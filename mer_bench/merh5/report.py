@@ -17,7 +17,7 @@ NAME_BYTES = 200
 def show(value: object) -> str:
     """A value from a file as one short printable line."""
     text = str(value)
-    text = text if len(text) <= 80 else text[:77] + "..."
+    text = text if len(text) <= 160 else text[:157] + "..."
     return "".join(char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in text)
 
 

@@ -13,7 +13,7 @@ from mer_bench.merh5.hashing import content_sha256
 from mer_bench.merh5.layout import Tree
 from mer_bench.merh5.opening import Unreadable, open_tree, opened
 from mer_bench.merh5.report import decoded, show
-from mer_bench.merh5.rules import Scope, item_rules, root_rules, split_rules
+from mer_bench.merh5.rules import SHA256, Scope, item_rules, root_rules, split_rules
 from mer_bench.merh5.schema import Fault
 from mer_bench.merh5.value_rules import label_rules, modality_rules
 
@@ -38,6 +38,9 @@ def check(path: str | Path) -> list[Fault]:
 def examine(file: h5py.File, *, deep: bool) -> tuple[Tree, list[Fault]]:
     """The trusted parts of an opened file and its faults; `deep` passes over all values and the hash."""
     tree, stored = open_tree(file)
+    digest = tree.attrs[""].get("content_sha256", "")
+    if not SHA256.fullmatch(digest):
+        stored.append(Fault("@content_sha256", show(digest), "not a content hash (expected 64 hex digits)"))
     faults = [*stored, *judge(tree, deep=deep, skip={section(fault.place) for fault in stored})]
     if deep and not stored:
         faults.extend(_guarded("", partial(_hash_rule, tree)))
