@@ -1,0 +1,219 @@
+"""What holds for every auxiliary loss: the contract of `AuxLoss`, over everything in `mer_bench/losses`."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from mer_bench.contracts import AuxLoss, FusionMethod
+from mer_bench.errors import UserError
+from mer_bench.types import Batch, Masked
+from tests.cases import (
+    build,
+    features_of,
+    loss_classes,
+    make_batch,
+    polluted,
+    slugs,
+    supported,
+    take,
+    tasks_of,
+    without,
+)
+
+TASKS = tasks_of("item")
+every_loss = pytest.mark.parametrize("name", sorted(loss_classes()))
+every_size = pytest.mark.parametrize("n", [2, 3])
+
+
+class Joined(nn.Module):
+    """A method and a loss as one module, as training uses them."""
+
+    def __init__(self, method: FusionMethod, loss: AuxLoss) -> None:
+        super().__init__()
+        self.method, self.loss = method, loss
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        return self.loss(self.method(batch), batch, self.method)
+
+
+def joined(name: str, n: int, *, seed: int = 0) -> Joined:
+    """The loss with the first method that provides what it reads, in double precision and evaluation mode."""
+    features = features_of(n)
+    loss = loss_classes()[name]()
+    loss.bind(features, TASKS)
+    reasons = []
+    for slug in (s for s in slugs() if supported(s, "item", n)):
+        model = Joined(build(slug, features, TASKS, seed=seed), loss).double().eval()
+        try:
+            model(batch_for(model, n))
+        except UserError as error:
+            reasons.append(f"{slug}: {error}")
+        else:
+            return model
+    raise AssertionError(f"no shipped method provides what {name} reads; " + "; ".join(reasons))
+
+
+def batch_for(model: Joined, n: int, *, size: int = 12, seed: int = 0) -> Batch:
+    return make_batch(features_of(n), TASKS, n=size, seed=seed, draws=model.loss.n_draws)
+
+
+@every_loss
+@every_size
+def test_scalar_finite_and_differentiable(name, n):
+    model = joined(name, n)
+    value = model(batch_for(model, n))
+    assert value.shape == () and value.isfinite() and value > 0
+    value.backward()
+    reached = [p for p in model.method.parameters() if p.grad is not None and p.grad.abs().sum() > 0]
+    assert reached
+
+
+@every_loss
+@every_size
+def test_weight_is_not_applied_inside(name, n):
+    model = joined(name, n)
+    batch = batch_for(model, n)
+    before = model(batch)
+    model.loss.weight = 17.0
+    torch.testing.assert_close(model(batch), before, rtol=0, atol=0)
+
+
+@every_loss
+@every_size
+def test_zero_with_a_graph_when_nothing_qualifies(name, n):
+    model = joined(name, n)
+    batch = batch_for(model, n)
+    nothing = without(batch, *batch.inputs)
+    lonely = without(batch, *list(batch.inputs)[1:])
+    for empty in (nothing, lonely, polluted(nothing)):
+        model.zero_grad()
+        value = model(empty)
+        assert value.item() == 0
+        value.backward()
+        assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+
+
+@every_loss
+@every_size
+def test_absent_items_do_not_count(name, n):
+    """Items that lack a partner or, where labels are read, a label change nothing, whatever they contain."""
+    model = joined(name, n)
+    batch = batch_for(model, n)
+    value = model(batch)
+    torch.testing.assert_close(model(polluted(batch)), value, rtol=1e-10, atol=1e-10)
+    more = batch_for(model, n, size=20, seed=9)
+    absent = without(more, *more.inputs)
+    both = torch.utils._pytree.tree_map(lambda a, b: torch.cat([a, b]), batch, polluted(absent))
+    torch.testing.assert_close(model(both), value, rtol=1e-10, atol=1e-10)
+
+
+@every_loss
+@every_size
+def test_order_of_items_does_not_matter_to_losses_without_draws(name, n):
+    model = joined(name, n)
+    batch = batch_for(model, n)
+    if model.loss.n_draws:  # a draw picks by position, so another order is another draw
+        batch = batch._replace(draws=torch.zeros_like(batch.draws))
+        torch.testing.assert_close(model(batch), model(batch), rtol=0, atol=0)
+    else:
+        order = torch.randperm(12, generator=torch.Generator().manual_seed(1))
+        torch.testing.assert_close(model(take(batch, order)), model(batch), rtol=1e-10, atol=1e-10)
+
+
+@every_loss
+@every_size
+def test_random_only_through_draws(name, n):
+    model = joined(name, n)
+    batch = batch_for(model, n)
+    state = torch.get_rng_state()
+    first = model(batch)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(5)
+    torch.testing.assert_close(model(batch), first, rtol=0, atol=0)
+    assert batch.draws.shape[1] == model.loss.n_draws
+    if model.loss.n_draws:
+        other = model(batch._replace(draws=1 - batch.draws.clamp(min=1e-6)))
+        assert other != first
+
+
+@every_loss
+@every_size
+@pytest.mark.parametrize("bf16", [False, True], ids=["fp32", "bf16"])
+def test_two_steps_are_finite(name, n, bf16):
+    model = joined(name, n).float().train()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
+    batch = make_batch(features_of(n), TASKS, n=12, draws=model.loss.n_draws, dtype=torch.float32)
+    for b in (batch, without(batch, *batch.inputs), batch):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            value = model(b)
+        assert value.dtype == torch.float32 and value.isfinite()
+        value.backward()
+        optimizer.step()
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+@every_loss
+def test_pairs_that_are_not_there_are_refused(name):
+    """A modality that is not offered is refused, and so is a run with one modality."""
+    make = loss_classes()[name]
+    with pytest.raises(UserError, match="'delta'"):
+        make(between=[("gamma", "delta")]).bind(features_of(3), TASKS)
+    with pytest.raises(UserError, match="two different modalities"):
+        make().bind(features_of(1), TASKS)
+
+
+@every_loss
+def test_frame_level_tasks_are_refused(name):
+    with pytest.raises(UserError, match=name):
+        loss_classes()[name]().bind(features_of(2), tasks_of("frame"))
+
+
+@every_loss
+def test_a_method_without_the_hidden_names_is_refused_with_what_it_has(name):
+    method = build("concat", features_of(2), TASKS).double()
+    loss = loss_classes()[name]()
+    loss.bind(features_of(2), TASKS)
+    batch = make_batch(features_of(2), TASKS, draws=loss.n_draws)
+    with pytest.raises(UserError, match=f"{name}: .*(it provides alpha, beta, fused|Concat).*remove this loss"):
+        loss(method(batch), batch, method)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@every_loss
+@every_size
+def test_stackable(name, n):
+    members = [joined(name, n, seed=k) for k in range(3)]
+    batches = [batch_for(members[0], n, seed=k) for k in range(3)]
+    alone = []
+    for member, batch in zip(members, batches, strict=True):
+        member.zero_grad()
+        value = member(batch)
+        value.backward()
+        alone.append((value.detach(), {k: p.grad for k, p in member.named_parameters() if p.grad is not None}))
+    params, buffers = stack_module_state(members)
+    skeleton = copy.deepcopy(members[0]).to("meta")
+    batch = torch.utils._pytree.tree_map(lambda *x: torch.stack(x), *batches)
+
+    def one(params, buffers, batch):
+        return functional_call(skeleton, (params, buffers), (batch,))
+
+    values = vmap(one, randomness="different")(params, buffers, batch)
+    values.sum().backward()
+    for k, (value, gradients) in enumerate(alone):
+        torch.testing.assert_close(values[k].detach(), value, rtol=1e-10, atol=1e-10)
+        for key, gradient in gradients.items():
+            torch.testing.assert_close(params[key].grad[k], gradient, rtol=1e-10, atol=1e-10)
+    skeleton.train()
+    assert vmap(one, randomness="different")(params, buffers, batch).isfinite().all()
+
+
+def test_masked_is_a_pytree():
+    """The tests above stack batches leaf by leaf; that a `Masked` travels as two leaves is part of the contract."""
+    leaves = torch.utils._pytree.tree_leaves(Masked(torch.zeros(2), torch.ones(2)))
+    assert len(leaves) == 2
