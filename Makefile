@@ -24,7 +24,7 @@ $(INSTALLED): pyproject.toml requirements/dev.lock requirements/torch.in require
 	@$(PYTHON) -c 'import sys; sys.exit("mer-bench needs Python 3.11 or newer: make install PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/dev.lock
-	bash requirements/torch.sh $(BIN)/python $(TORCH)
+	bash requirements/torch.sh $(BIN)/python '$(TORCH)'
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
 	@touch $@
