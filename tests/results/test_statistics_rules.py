@@ -106,8 +106,8 @@ def test_bayesian_reading_equals_baycomp():
     worse, equal, better = baycomp.two_on_single(second.ravel(), first.ravel(), rope=0.01)
     result = rule.difference(first, second)
     assert result.p_within == pytest.approx(equal, abs=1e-9)
-    assert result.p_resolved_better == pytest.approx(better, abs=1e-9)
-    assert 1 - result.p_within - result.p_resolved_better == pytest.approx(worse, abs=1e-9)
+    assert result.p_clearly_better == pytest.approx(better, abs=1e-9)
+    assert 1 - result.p_within - result.p_clearly_better == pytest.approx(worse, abs=1e-9)
 
 
 def test_standard_error_over_runs_equals_baycomp_up_to_its_degrees_of_freedom():
@@ -162,7 +162,7 @@ def test_rounding_noise_is_no_difference():
 
 def test_a_constant_difference_is_certain():
     result = B.difference(np.full((5, 2), 0.8), np.full((5, 2), 0.7))
-    assert (result.p, result.p_better, result.p_within, result.p_resolved_better) == (0.0, 1.0, 0.0, 1.0)
+    assert (result.p, result.p_better, result.p_within, result.p_clearly_better) == (0.0, 1.0, 0.0, 1.0)
 
 
 @given(
@@ -180,7 +180,7 @@ def test_interval_and_probabilities_against_scipy(value, se, df, margin, higher)
     assert result.p == pytest.approx(2 * stats.t.sf(abs(value) / se, df), abs=1e-9)
     assert result.p_better == pytest.approx(law.sf(0) if higher else law.cdf(0), abs=1e-9)
     assert result.p_within == pytest.approx(law.cdf(margin) - law.cdf(-margin), abs=1e-9)
-    assert result.p_resolved_better == pytest.approx(law.sf(margin) if higher else law.cdf(-margin), abs=1e-9)
+    assert result.p_clearly_better == pytest.approx(law.sf(margin) if higher else law.cdf(-margin), abs=1e-9)
     # p <= 5 % and an interval without 0 are the same statement
     if not 0.0499 < result.p < 0.0501:
         assert (result.p < 0.05) == (result.low > 0 or result.high < 0)

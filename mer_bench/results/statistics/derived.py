@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mer_bench.errors import UserError
-from mer_bench.results.statistics.estimates import MARGIN, Array, Estimate, finite
+from mer_bench.results.statistics.estimates import MARGIN, Array, Difference, Estimate, finite
 
 Interaction = Literal["ADDITIVE", "UNRESOLVED", "INTERACTION"]
 
@@ -66,7 +66,7 @@ def additive_projection(mixed: ArrayLike, partners: ArrayLike) -> Array:
     return np.asarray(f.mean(axis=2).sum(axis=0) - (len(f) - 1) * c.mean(axis=0))
 
 
-def interaction(gain: Estimate, *, margin: float = MARGIN) -> Interaction:
+def interaction(gain: Estimate | Difference, *, margin: float = MARGIN) -> Interaction:
     """What an interval of the interaction gain says.
 
     Args:

@@ -55,7 +55,7 @@ class Difference:
         p: two-sided p value of "no difference", not adjusted.
         p_better: probability that the first is better, in the metric's own direction.
         p_within: probability that they differ by less than the margin.
-        p_resolved_better: probability that the first is better by more than the margin.
+        p_clearly_better: probability that the first is better by more than the margin.
     """
 
     value: float
@@ -66,7 +66,7 @@ class Difference:
     p: float
     p_better: float
     p_within: float
-    p_resolved_better: float
+    p_clearly_better: float
 
 
 def finite(values: ArrayLike, what: str) -> Array:
@@ -161,5 +161,5 @@ def make_difference(
         p=p,
         p_better=1.0 - _below(0.0, gain, plain.se, df),
         p_within=at_high - at_low,
-        p_resolved_better=1.0 - at_high,
+        p_clearly_better=1.0 - at_high,
     )
