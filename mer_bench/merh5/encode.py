@@ -147,7 +147,8 @@ def _modality(place: str, modality: Modality, n: int, tree: Tree) -> None:
     lengths = integers(f"{place}/lengths", modality.lengths, (n,))
     if (lengths < 0).any() or lengths.sum() != len(values):
         raise UserError(f"{place}: lengths sum to {lengths.sum()} (expected {len(values)}, the rows of values)")
-    values = values.astype("<f2" if values.dtype == np.float16 else "<f4", copy=False)
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and the rules see it
+        values = values.astype("<f2" if values.dtype == np.float16 else "<f4", copy=False)
     if modality.valid is not None:
         valid = mask(f"{place}/valid", modality.valid, (len(values),))
         if not valid.all():
@@ -183,7 +184,8 @@ def _labels(place: str, labels: Labels, n: int, tree: Tree) -> None:
     if classes:
         values = integers(f"{place}/values", labels.values, shape)
     else:
-        values = reals(f"{place}/values", labels.values, shape).astype("<f4")
+        with np.errstate(over="ignore"):
+            values = reals(f"{place}/values", labels.values, shape).astype("<f4")
     tree.data[f"{place}/values"] = np.where(usable, values, values.dtype.type(0))
     tree.data[f"{place}/mask"] = usable.astype("|u1")
     tree.attrs[place] = {
