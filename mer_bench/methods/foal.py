@@ -114,7 +114,7 @@ class FoalNet(TwoStage):
     def _attend(self, a: str, b: str, x: Masked, source: Masked) -> Tensor:
         """Branch of `a` looking at `b`; zero where `a` is absent."""
         seen = self.stacks[f"{a}/{b}"](x.values, source.values, source.mask)
-        return at_level(Masked(zeroed(Masked(seen, x.mask)), x.mask), self.level).values
+        return at_level(Masked(seen, x.mask), self.level).values
 
 
 class _Projection(nn.Module):

@@ -46,7 +46,7 @@ class EarlyTransformer(FusionMethod):
         tokens = {
             m: Masked(project(zeroed(batch.inputs[m])), batch.inputs[m].mask) for m, project in self.project.items()
         }
-        hidden = {m: at_level(Masked(zeroed(x), x.mask), self.level).values for m, x in tokens.items()}
+        hidden = {m: at_level(x, self.level).values for m, x in tokens.items()}
         mask = torch.cat([x.mask for x in tokens.values()], dim=1)
         joint = self.stack(torch.cat([self._placed(x.values) for x in tokens.values()], dim=1), mask)
         parts = joint.split([x.mask.shape[1] for x in tokens.values()], dim=1)

@@ -67,10 +67,10 @@ class ModalityEncoder(nn.Module):
 
 
 def at_level(x: Masked, level: Level) -> Masked:
-    """Averaged over the observed frames for item-level tasks, unchanged for frame-level ones.
+    """Averaged over the observed frames for item-level tasks, frame by frame for frame-level ones; zero where masked.
 
     Args:
-        x: values (batch, time, dim) with mask (batch, time), zero where masked.
+        x: values (batch, time, dim) with mask (batch, time).
         level: of the tasks.
     """
-    return Masked(masked_mean(x), x.mask.any(-1)) if level == "item" else x
+    return Masked(masked_mean(x), x.mask.any(-1)) if level == "item" else Masked(zeroed(x), x.mask)

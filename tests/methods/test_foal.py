@@ -114,3 +114,13 @@ def test_without_encoders_each_branch_has_the_width_of_its_features():
     hidden = method(make_batch(features, EMOTION, dtype=torch.float32)).hidden
     assert hidden["fused"].shape[-1] == 10 and hidden["encoded/beta"].shape[-1] == 4
     assert not list(method.encoders.parameters())
+
+
+def test_a_frame_that_a_modality_lacks_has_a_zero_branch():
+    torch.manual_seed(0)
+    tasks = tasks_of("frame")
+    method = FoalNet(features_of(2), tasks, **TINY).double().eval()
+    batch = make_batch(method.features, tasks)
+    fused = dict(zip(method.features, method(batch).hidden["fused"].split(8, dim=-1), strict=True))
+    for m, branch in fused.items():
+        assert torch.equal(branch.abs().sum(-1) > 0, batch.inputs[m].mask)
