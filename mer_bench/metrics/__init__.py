@@ -9,7 +9,7 @@ from mer_bench.metrics.definitions import METRICS, Metric, direction
 if TYPE_CHECKING:
     from mer_bench.metrics.clusters import cluster_statistics
     from mer_bench.metrics.groups import by_group, group_summary
-    from mer_bench.metrics.report import report
+    from mer_bench.metrics.reporting import report
     from mer_bench.metrics.scorer import align_items, score
 
 __all__ = [
@@ -29,7 +29,7 @@ _HOME = {
     "by_group": "groups",
     "cluster_statistics": "clusters",
     "group_summary": "groups",
-    "report": "report",
+    "report": "reporting",
     "score": "scorer",
 }
 

@@ -59,8 +59,12 @@ class StreamingMetric(Metric, ABC):
     def __init__(self, name: str, spec: TaskSpec, thresholds: Sequence[float] | None = None, **settings: Any) -> None:
         super().__init__(**settings)
         self.name, self.spec, self.thresholds = name, spec, thresholds
-        self.higher_is_better = METRICS[name].higher_is_better
         self.cuts = cuts_of("task", spec, thresholds).tolist()
+
+    @property
+    def higher_is_better(self) -> bool:  # type: ignore[override]
+        """Direction of the metric."""
+        return METRICS[self.name].higher_is_better
 
     def update(self, outputs: Tensor, target: Tensor, mask: Tensor | None = None) -> None:
         """Take one batch.
