@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -259,6 +260,11 @@ def parse_value(text: str) -> Any:
         except ValueError:
             return value
     return value
+
+
+def to_text(value: Any) -> str:
+    """The reverse of `parse_value`, for settings given in Python."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def resolve(names: Iterable[str], overrides: Iterable[tuple[str, str]] = ()) -> Recipe:

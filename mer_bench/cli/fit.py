@@ -69,7 +69,7 @@ def execute(run: Run, options: Options) -> Path | None:
         trusted=options.trust,
         callbacks=[EpochSeeds(run.seed), *savers, log, *progress(options.progress)],
     )
-    (run.folder / "config.yaml").write_text(command.parser.dump(command.config, skip_none=False), encoding="utf-8")
+    (run.folder / "config.yaml").write_text(command.parser.dump(command.config, skip_unset=False), encoding="utf-8")
     print(f"{run.label}", file=sys.stderr)
     with quiet():
         chosen = train(run, command, options.fresh)

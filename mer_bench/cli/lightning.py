@@ -9,16 +9,16 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import jsonargparse
 from jsonargparse import ArgumentError, set_parsing_settings
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
+from mer_bench.cli.checks import check_keys
 from mer_bench.cli.options import refuse_trainer_key
 from mer_bench.data.datamodule import MERDataModule
-from mer_bench.errors import UserError, did_you_mean
+from mer_bench.errors import UserError
 from mer_bench.module import FusionModule
 from mer_bench.recipes import ALLOWED, Recipe, Settings, refuse_foreign_classes
 from mer_bench.training.checkpoints import AtomicCheckpoints
@@ -89,72 +89,38 @@ def instantiate(recipe: Recipe, *, trusted: Sequence[str] = (), callbacks: Seque
     refuse_foreign_classes(settings, trusted)
     for key in settings.get("trainer", {}):
         refuse_trainer_key(f"trainer.{key}")
-    _refuse_derived(settings)
+    check_keys(settings)
     settings.setdefault("data", {}).setdefault("init_args", {})["seed"] = int(settings.get("seed_everything", 0))
     allow(trusted)
     try:
         with quiet():
             return Command(settings, callbacks)
     except (ArgumentError, TypeError, KeyError, ValueError) as error:
-        raise UserError(explain(error, settings)) from error
+        raise UserError(explain(error)) from error
 
 
-def _refuse_derived(settings: Settings) -> None:
-    for name in ("features", "tasks", "metrics"):
-        for place in (settings.get("model", {}), settings.get("model", {}).get("method", {}).get("init_args", {})):
-            if name in place:
-                raise UserError(
-                    f"model: {name!r} is derived from the data and cannot be set; remove it from the config"
-                )
-
-
-def explain(error: Exception, settings: Settings) -> str:
-    """One line out of jsonargparse's nest of messages."""
-    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)) or type(error).__name__
-    match = re.search(
-        r"[Kk]ey ['\"]?([\w.]+)['\"]? is not expected|[Nn]o action for key \"([\w.]+)\"|Unrecognized arguments: (\S+)|"
-        r"[Oo]ption '(\w+)' is not accepted|['\"]?([\w.]+)['\"]? is not expected",
-        text,
-    )
-    if match:
-        key = next(g for g in match.groups() if g)
-        known = sorted(set(re.findall(r"\b([a-z_]+)\b", " ".join(_known_keys(settings, key)))))
-        place = _place_of(settings, key.rsplit(".", 1)[-1])
-        return f"unknown setting {place or key!r}; {did_you_mean(key.rsplit('.', 1)[-1], known)}"
-    lines = [line.strip(" -") for line in text.splitlines() if line.strip(" -")]
-    place = re.search(r'[Pp]arser key "([\w.]+)"', text)
-    last = lines[-1] if lines else text
+def explain(error: BaseException) -> str:
+    """One line out of jsonargparse's nest of messages; a message of ours inside it comes out as it is."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, UserError):
+            return str(inner)
+        inner = inner.__cause__ or inner.__context__
+    lines = [line.strip(" -") for line in re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines()]
+    lines = [line for line in lines if line and not line.startswith("Given value")]
+    place = re.search(r'[Pp]arser key "([\w.]+)"', str(error))
+    last = lines[-1] if lines else type(error).__name__
     return f"settings, {place.group(1)}: {last}" if place else f"settings: {last}"
 
 
-def _place_of(settings: Any, key: str, where: str = "") -> str:
-    """Dotted place of a key in the settings."""
-    if isinstance(settings, dict):
-        for name, value in settings.items():
-            here = f"{where}.{name}" if where else str(name)
-            if name == key:
-                return here
-            if found := _place_of(value, key, here):
-                return found
-    return ""
-
-
-def _known_keys(settings: Settings, key: str) -> list[str]:
-    """Names that could have been meant where a key stands: the parameters of its class, or of the module."""
-    place = _place_of(settings, key.rsplit(".", 1)[-1])
-    node: Any = settings
-    owner = FusionModule if place.startswith("model") else MERDataModule
-    for part in place.split(".")[:-1]:
-        if isinstance(node, dict) and "class_path" in node:
-            owner = jsonargparse.util.import_object(node["class_path"])
-        node = node[part]
-    if not place.startswith(("model", "data")):
-        from lightning.pytorch import Trainer
-
-        owner = Trainer
-    import inspect
-
-    return [name for name in inspect.signature(owner.__init__).parameters if name not in ("self", "features", "tasks")]
+def help_text() -> str:
+    """Every key of the settings with its default, for one data set and method."""
+    parser = LightningArgumentParser()
+    parser.add_lightning_class_args(FusionModule, "model")
+    parser.add_lightning_class_args(MERDataModule, "data")
+    parser.add_lightning_class_args(Trainer, "trainer")
+    parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+    return parser.format_help()
 
 
 class quiet:  # noqa: N801 (reads like a statement)

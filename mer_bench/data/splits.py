@@ -148,7 +148,7 @@ def _check(protocol: Protocol, file: FeatureFile, fold: int, split: Split) -> No
         for group in set(groups[rows]):
             if group in owners:
                 raise UserError(
-                    f"{file.path}: {protocol.cluster} {group!r} is in the {owners[group]} and the {name} part of fold "
+                    f"{file.path}: {protocol.cluster} {str(group)!r} is in the {owners[group]} and the {name} part of fold "
                     f"{fold} of {protocol.name}; people and recordings must not cross parts"
                 )
             owners[group] = name

@@ -18,6 +18,7 @@ from mer_bench.errors import UserError
 from mer_bench.merh5 import FeatureFile
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -76,28 +77,30 @@ def join(parts: Sequence[Views]) -> Views:
     return Views(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("item", "start", "length")))
 
 
-def label_times(file: FeatureFile, table: str) -> NDArray[np.float64]:
-    """(frames,) middle of each label frame in seconds from the start of its item."""
+def label_times(file: FeatureFile, table: str) -> tuple[Floats, Floats]:
+    """(frames,) middle and half the duration of each label frame, in seconds from the start of its item."""
     info = file.labels[table]
     times = file.label_times(table)
     if times is not None:
-        return times.mean(axis=1)
+        return times.mean(axis=1), np.diff(times, axis=1)[:, 0] / 2
     if not info.rate_hz:
         raise UserError(f"{file.path}: labels {table!r} have neither a rate nor times")
-    return (_position(info.offsets) + 0.5) / info.rate_hz
+    position = _position(info.offsets)
+    return (position + 0.5) / info.rate_hz, np.full(len(position), 0.5 / info.rate_hz)
 
 
-def row_times(file: FeatureFile, modality: str) -> NDArray[np.float64]:
-    """(rows,) middle of each row of a modality in seconds from the start of its item."""
+def row_times(file: FeatureFile, modality: str) -> tuple[Floats, Floats]:
+    """(rows,) middle and half the duration of each row of a modality, in seconds from the start of its item."""
     info = file.modalities[modality]
     times = file.times(modality)
     if times is not None:
-        return times.mean(axis=1)
+        return times.mean(axis=1), np.diff(times, axis=1)[:, 0] / 2
     if not info.rate_hz:
         raise UserError(
             f"{file.path}: modality {modality!r} has neither a rate nor times, so it cannot be joined to frame labels"
         )
-    return info.t0_s + (_position(info.offsets) + 0.5) / info.rate_hz
+    position = _position(info.offsets)
+    return info.t0_s + (position + 0.5) / info.rate_hz, np.full(len(position), 0.5 / info.rate_hz)
 
 
 def _position(offsets: Ints) -> Ints:
@@ -108,21 +111,17 @@ def _position(offsets: Ints) -> Ints:
 def align(file: FeatureFile, modality: str, table: str) -> Ints:
     """(frames,) row of the modality for each label frame, -1 where it has none near enough."""
     info, labels = file.modalities[modality], file.labels[table]
-    rows, frames = row_times(file, modality), label_times(file, table)
+    (rows, row_half), (frames, frame_half) = row_times(file, modality), label_times(file, table)
     index = np.full(len(frames), -1, dtype=np.int64)
     for i in range(file.n):
         a, b = info.offsets[i], info.offsets[i + 1]
         c, d = labels.offsets[i], labels.offsets[i + 1]
         if a == b or c == d:
             continue
-        own, wanted = rows[a:b], frames[c:d]
-        right = np.clip(np.searchsorted(own, wanted), 1, max(1, b - a - 1)) if b - a > 1 else np.zeros(d - c, dtype=int)
+        right = np.minimum(np.searchsorted(rows[a:b], frames[c:d]), b - a - 1)
         left = np.maximum(right - 1, 0)
-        nearest = np.where(np.abs(own[right] - wanted) < np.abs(own[left] - wanted), right, left)
-        reach = _half_step(own) + _half_step(wanted) + 1e-6
-        index[c:d] = np.where(np.abs(own[nearest] - wanted) <= reach, a + nearest, -1)
+        far_right, far_left = (np.abs(rows[a + k] - frames[c:d]) for k in (right, left))
+        nearest = a + np.where(far_right < far_left, right, left)
+        near = np.minimum(far_right, far_left) <= row_half[nearest] + frame_half[c:d] + 1e-6
+        index[c:d] = np.where(near, nearest, -1)
     return index
-
-
-def _half_step(times: NDArray[np.float64]) -> float:
-    return float(np.median(np.diff(times)) / 2) if len(times) > 1 else np.inf
