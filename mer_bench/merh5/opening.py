@@ -16,7 +16,7 @@ import h5py
 
 from mer_bench.errors import UserError
 from mer_bench.merh5.layout import DATA, GROUPS, NAME, REQUIRED_GROUPS, Tree, pattern
-from mer_bench.merh5.report import show
+from mer_bench.merh5.report import show, unreadable
 from mer_bench.merh5.schema import SCHEMA, VERSION, Fault
 from mer_bench.merh5.storage import BadAttrError, dataset_fault, read_attr
 
@@ -70,7 +70,7 @@ def open_tree(file: h5py.File) -> tuple[Tree, list[Fault]]:
     try:
         walk.group(file, "")
     except UNREADABLE as exc:
-        walk.blame("", f"cannot be read: {show(exc)}")
+        walk.blame("", unreadable(exc))
     walk.completeness()
     walk.overlaps()
     walk.shapes()
@@ -91,7 +91,7 @@ def _version(path: Path, file: h5py.File) -> None:
     try:
         schema, version = (read_attr(file, name, "text") for name in ("schema", "schema_version"))
     except (OSError, RuntimeError) as exc:
-        raise Unreadable(path, f"damaged: {show(exc)}") from None
+        raise Unreadable(path, unreadable(exc)) from None
     except (*UNREADABLE, BadAttrError):
         raise Unreadable(path, f"not a merh5 file (expected attributes schema = {SCHEMA}, schema_version)") from None
     if schema != SCHEMA:
@@ -127,7 +127,7 @@ class _Walk:
             try:
                 fault = self.child(group, name, place)
             except UNREADABLE as exc:
-                fault = f"cannot be read: {show(exc)}"
+                fault = unreadable(exc)
             if fault:
                 self.blame(place, fault)
 
@@ -163,7 +163,7 @@ class _Walk:
             try:
                 found[name] = read_attr(group, name, rule.type)
             except KeyError:
-                self.blame(f"{path}@{name}", "missing attribute")
+                self.blame(f"{path}@{name}", f"missing attribute (expected {rule.type})")
             except (BadAttrError, *UNREADABLE) as exc:
                 self.blame(f"{path}@{name}", f"{show(exc)} (expected {rule.type})")
         self.tree.attrs[path] = found
@@ -172,13 +172,13 @@ class _Walk:
         known = {fault.place for fault in self.faults}
         for path in REQUIRED_GROUPS:
             if path not in self.tree.attrs and path not in known:
-                self.blame(path, "missing group")
+                self.blame(path, f"missing group (expected in {SCHEMA} {VERSION})")
         for key, rule in DATA.items():
             parent, _, name = key.rpartition("/")
             for path in self.tree.attrs:
                 place = f"{path}/{name}"
                 if rule.required and pattern(path)[0] == parent and place not in {*self.tree.data, *known}:
-                    self.blame(place, "missing dataset")
+                    self.blame(place, f"missing dataset (expected in {SCHEMA} {VERSION})")
 
     def overlaps(self) -> None:
         spans = [(item.id.get_offset(), item.nbytes, place) for place, item in self.tree.data.items() if item.nbytes]

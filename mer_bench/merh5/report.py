@@ -21,6 +21,11 @@ def show(value: object) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape", "replace").decode() for char in text)
 
 
+def unreadable(exc: Exception) -> str:
+    """What a library says of bytes it cannot read, as the message of a fault."""
+    return f"cannot be read: {show(exc.args[-1] if exc.args else exc)} (expected an undamaged file)"
+
+
 def few(faults: Iterable[Fault]) -> Iterator[Fault]:
     """The first 20 of faults of one kind, and how many more there are."""
     rest = iter(faults)

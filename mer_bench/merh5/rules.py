@@ -149,8 +149,12 @@ def split_rules(scope: Scope, place: str) -> Iterator[Fault]:
 def _disjoint(scope: Scope, place: str, key: str, table: np.ndarray) -> Iterator[Fault]:
     groups = group_codes(scope.tree, key)
     if groups is None:
-        known = [name for name in GROUP_KEYS if f"items/{name}" in scope.tree.data]
-        yield Fault(f"{place}@disjoint_by", show(key), f"no such column of text ({did_you_mean(key, known)})")
+        columns = [name for name in GROUP_KEYS if f"vocab/{name}" in scope.tree.data]
+        yield Fault(
+            f"{place}@disjoint_by",
+            show(key),
+            f"no such groups (expected a column of text; {did_you_mean(key, columns)})",
+        )
         return
     names, codes = groups
     for fold, row in enumerate(table):

@@ -12,7 +12,7 @@ from mer_bench.errors import UserError
 from mer_bench.merh5.hashing import content_sha256
 from mer_bench.merh5.layout import Tree
 from mer_bench.merh5.opening import Unreadable, open_tree, opened
-from mer_bench.merh5.report import decoded, show
+from mer_bench.merh5.report import decoded, show, unreadable
 from mer_bench.merh5.rules import SHA256, Scope, item_rules, root_rules, split_rules
 from mer_bench.merh5.schema import Fault
 from mer_bench.merh5.value_rules import label_rules, modality_rules
@@ -84,7 +84,7 @@ def _guarded(place: str, rule: Callable[[], Iterator[Fault]]) -> Iterator[Fault]
     try:
         yield from rule()
     except (OSError, RuntimeError) as exc:  # what h5py raises for damaged bytes
-        yield Fault(place, "", f"cannot be read: {show(exc)}")
+        yield Fault(place, "", unreadable(exc))
 
 
 def _rules(scope: Scope) -> Iterator[tuple[str, Callable[[], Iterator[Fault]]]]:

@@ -118,3 +118,19 @@ def swap(file: h5py.File, place: str, data: np.ndarray, **how: object) -> None:
     """Replace a dataset by another one."""
     del file[place]
     file.create_dataset(place, data=data, **how)
+
+
+def plain_copy(source: Path, target: Path) -> None:
+    """The same content stored by plain h5py: other order, wider strings, no alignment, a format without checksums."""
+    with h5py.File(source) as old, h5py.File(target, "w", libver="earliest") as new:
+        found: list[str] = []
+        old.visit(found.append)
+        for name in reversed(found):
+            if isinstance(old[name], h5py.Dataset):
+                values = old[name][...]
+                if values.dtype.kind == "S":
+                    values = values.astype(h5py.string_dtype("utf-8", values.dtype.itemsize + 5))
+                new[name] = values
+        for name in ["/", *(name for name in found if isinstance(old[name], h5py.Group))]:
+            for key, value in old[name].attrs.items():
+                new.require_group(name).attrs.create(key, value, dtype=old[name].attrs.get_id(key).dtype)
