@@ -17,6 +17,7 @@ import io
 import mmap
 import pickle
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ class Reader(pickle.Unpickler):
         stand_in = ALLOWED.get((module, name))
         if stand_in is None:
             raise refusal(self.where, module, name)
-        return Callee(stand_in.__get__(self.decoder))
+        return Callee(partial(stand_in, self.decoder))
 
     def persistent_load(self, pid: Any) -> Any:
         """Refuse references to data outside the pickle."""

@@ -133,10 +133,9 @@ class Decoder:
 
     def scalar(self, dtype: Any, raw: Any) -> Any:
         """A NumPy number or string."""
-        array = self.decode((), dtype, "C", [raw] if getattr(dtype, "code", "O").startswith("O") else raw)
-        if array.dtype.hasobject:
-            raise ValueError("scalar of an object type")
-        return array[()]
+        if type(dtype) is not DtypePart or dtype.numpy.hasobject:
+            raise ValueError("scalar of a type that is not plain")
+        return self.decode((), dtype, "C", raw)[()]
 
     def dtype(self, *arguments: Any) -> DtypePart:
         """A type."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -87,9 +88,10 @@ def tokens(path: Path, ids: Sequence[str], report: Report) -> Modality:
         UserError: other ids or order, offsets that do not fit, wrong shape.
     """
     values, offsets = _text_arrays(path, ids, ("values", "offsets", "ids"), 128)
-    lengths = np.diff(offsets)
-    if offsets.shape != (len(ids) + 1,) or offsets[0] != 0 or offsets[-1] != len(values) or (lengths < 0).any():
+    fits = offsets.shape == (len(ids) + 1,) and offsets[0] == 0 and offsets[-1] == len(values)
+    if not fits or (np.diff(offsets) < 0).any():
         raise UserError(f"{path}: offsets do not cut {len(values):,} rows into {len(ids):,} turns")
+    lengths = np.diff(offsets)
     owner = np.repeat(np.arange(len(ids)), lengths)
     return Modality(
         values,
@@ -131,23 +133,20 @@ def faces(folder: Path, ids: Sequence[str], report: Report) -> Modality:
     foreign = sorted(set(files) - set(ids))
     if foreign or not files:
         raise UserError(f"{folder}: files of unknown turns: {shown(foreign)}" if files else f"{folder}: no .csv files")
-    parts = {name: _face_frames(path) for name, path in files.items()}
-    values = np.concatenate([parts[name][0] for name in ids if name in parts])
-    tracked = np.concatenate([parts[name][1] for name in ids if name in parts])
-    starts = [parts[name][2] for name in ids if name in parts]
-    owner = np.repeat([row for row, name in enumerate(ids) if name in parts], [len(start) for start in starts])
-    lost = [name for name, part in parts.items() if not part[1].all()]
+    parts = {name: _face_frames(files[name]) for name in ids if name in files}
+    values = np.concatenate([part.values for part in parts.values()])
+    tracked = np.concatenate([part.tracked for part in parts.values()])
+    lengths = np.array([len(parts[name].values) if name in parts else 0 for name in ids])
+    lost = [name for name, part in parts.items() if not part.tracked.all()]
     report.repair("vision frames without a tracked face masked", lost, int((~tracked).sum()))
-    values[~tracked] = 0
+    values[~tracked] = 0  # what OpenFace writes there is no measurement
     report.counted["vision frames"] = len(values)
     return Modality(
         values,
-        np.bincount(owner, minlength=len(ids)),
+        lengths,
         rate_hz=FRAME_RATE,
-        valid=tracked & _finite_rows("vision", values, ids, owner, report),
-        times=np.concatenate(
-            [np.stack([start, np.append(start[1:], start[-1] + 1 / FRAME_RATE)], 1) for start in starts]
-        ),
+        valid=tracked & _finite_rows("vision", values, ids, np.repeat(np.arange(len(ids)), lengths), report),
+        times=np.concatenate([part.times for part in parts.values()]),
         names=UNIT_NAMES,
         extractor="OpenFace 2 action units: 17 intensities, 18 presences",
         aligned_to="video-frame",
@@ -155,8 +154,13 @@ def faces(folder: Path, ids: Sequence[str], report: Report) -> Modality:
     )
 
 
-def _face_frames(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Action units (frames, 35), whether a face was tracked, and the start of each frame in seconds."""
+class _Frames(NamedTuple):
+    values: np.ndarray  # (frames, 35)
+    tracked: np.ndarray  # (frames,) whether a face was found
+    times: np.ndarray  # (frames, 2) start and end in seconds
+
+
+def _face_frames(path: Path) -> _Frames:
     leading = ("frame", "face_id", "timestamp", "confidence", "success")
     table = read_table(path, (*leading, *UNIT_NAMES))
     columns = {name: numbers(cells, f"{path}: {name}") for name, cells in table.items()}
@@ -167,7 +171,10 @@ def _face_frames(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise UserError(f"{path}: timestamps are not those of {FRAME_RATE:.2f} frames per second")
     if not np.isin(success, (0, 1)).all():
         raise UserError(f"{path}: column success holds something else than 0 and 1")
-    return np.stack([columns[name] for name in UNIT_NAMES], axis=1), success == 1, start
+    end = np.append(start[1:], start[-1] + 1 / FRAME_RATE)
+    return _Frames(
+        np.stack([columns[name] for name in UNIT_NAMES], axis=1), success == 1, np.stack([start, end], axis=1)
+    )
 
 
 def _text_arrays(path: Path, ids: Sequence[str], names: tuple[str, ...], dim: int) -> tuple[np.ndarray, np.ndarray]:
