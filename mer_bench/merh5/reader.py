@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from io import FileIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -200,19 +201,28 @@ class FeatureFile:
         where = self._places[place]
         first, last, _ = slice(start, stop).indices(where.shape[0])
         shape = (max(0, last - first), *where.shape[1:])
-        dtype = np.dtype(where.dtype)
+        if where.offset is None or 0 in shape:
+            return np.zeros(shape, where.dtype)
+        rows = np.empty(shape, where.dtype)
         try:
-            if _stamp(self._where.stat()) != self._stamp:
-                raise UserError(f"{self.path}: the file changed after it was opened; start again")
-            if where.offset is None or 0 in shape:
-                return np.zeros(shape, dtype)
-            start_byte = where.offset + first * math.prod(where.shape[1:]) * dtype.itemsize
-            rows = np.fromfile(self._where, dtype, math.prod(shape), offset=start_byte)
+            with self._where.open("rb", buffering=0) as raw:
+                if _stamp(os.fstat(raw.fileno())) != self._stamp:
+                    raise UserError(f"{self.path}: the file changed after it was opened; start again")
+                raw.seek(where.offset + first * math.prod(shape[1:]) * rows.itemsize)
+                _fill(raw, rows)
         except OSError as exc:
-            raise UserError(f"{self.path}: cannot be read any more: {exc.strerror}") from None
-        if len(rows) != math.prod(shape):
-            raise UserError(f"{self.path}: ends inside {place}")
-        return rows.reshape(shape)
+            raise UserError(f"{self.path}: cannot be read any more: {exc}") from None
+        return rows
+
+
+def _fill(raw: FileIO, rows: np.ndarray) -> None:
+    """Read until the array is full; one call of the system reads 2 GiB at most."""
+    left = rows.reshape(-1).view(np.uint8).data
+    while len(left):
+        done = raw.readinto(left)
+        if not done:
+            raise OSError("the file ends too early")
+        left = left[done:]
 
 
 def _stamp(stat: os.stat_result) -> tuple[int, int, int, int]:

@@ -6,13 +6,13 @@ import json
 import os
 import secrets
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from mer_bench import __version__
 from mer_bench.errors import UserError
 from mer_bench.merh5.encode import encode
 from mer_bench.merh5.hashing import content_sha256
@@ -50,10 +50,15 @@ def write(path: str | Path, contents: Contents) -> str:
     tree.attrs[""] |= {
         "content_sha256": digest,
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "creator": f"mer-bench {__version__}",
+        "creator": f"mer-bench {_version()}",
     }
     _publish(Path(path), tree)
     return digest
+
+
+def _version() -> str:
+    """Version of the package; its front door is not imported by name, because it leads to every other room."""
+    return import_module(__name__.partition(".")[0]).__version__
 
 
 def _publish(path: Path, tree: Tree) -> None:
