@@ -127,8 +127,8 @@ class FusionModule(LightningModule):
         self._epoch_steps += len(block)
         if not torch.isfinite(loss):  # one sync per block
             raise Diverged(
-                f"the loss is {loss.item()} at step {self.steps} (epoch {self.current_epoch}); the run stops without a "
-                f"record. Try a lower --model.optimizer.lr or --model.clip 1.0"
+                f"the loss is {loss.item()} at step {self.steps} (epoch {self.current_epoch}); the run stops and is "
+                f"recorded as diverged. Try a lower --model.optimizer.lr or --model.clip 1.0"
             )
         self.train_seconds += time.perf_counter() - start
 

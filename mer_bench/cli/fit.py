@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mer_bench import recipes
 from mer_bench.cli import options as cli_options
 from mer_bench.cli.runs import Run, plan
-from mer_bench.errors import UserError
+from mer_bench.errors import Diverged, UserError
 
 if TYPE_CHECKING:
     from mer_bench.cli.lightning import Command
@@ -72,7 +72,13 @@ def execute(run: Run, options: Options) -> Path | None:
     (run.folder / "config.yaml").write_text(command.parser.dump(command.config, skip_unset=False), encoding="utf-8")
     print(f"{run.label}", file=sys.stderr)
     with quiet():
-        chosen = train(run, command, options.fresh)
+        try:
+            chosen = train(run, command, options.fresh)
+        except Diverged:
+            from mer_bench.cli.scoring import write_diverged
+
+            write_diverged(run, command, started)
+            raise
         load_best(command, folder)
         if options.no_test:
             command.trainer.validate(command.model, command.datamodule, verbose=False)
@@ -80,7 +86,7 @@ def execute(run: Run, options: Options) -> Path | None:
             return None
         from mer_bench.cli.scoring import write_results
 
-        path = write_results(run, command, chosen, time.perf_counter() - started)
+        path = write_results(run, command, chosen, started)
     print(summary(path))
     return path
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from mer_bench.cli import main
+from mer_bench.results.record import read_records
 from tests.files import iemocap
 
 
@@ -87,8 +88,9 @@ def test_broken_feature_files(home, capsys):
 
 def test_a_loss_that_is_not_finite_stops_the_run(home, capsys):
     assert main([*FIT, "--model.optimizer.lr", "1e30", "--model.clip", "null", "--trainer.max_epochs", "2"]) == 2
-    assert "the run stops without a record" in capsys.readouterr().err
-    assert not list(home.glob("runs/**/record.json"))
+    assert "is recorded as diverged" in capsys.readouterr().err
+    (found,), rejected = read_records(home / "runs")
+    assert found.status == "diverged" and not found.metrics and not rejected
 
 
 def test_a_rare_modality_is_refused_with_a_working_line(home, capsys):

@@ -1,0 +1,235 @@
+"""From raw outputs to the record: predictions are written, read back and scored by the one scorer."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import resource
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mer_bench.cli.runs import Run, numeric
+from mer_bench.data.corpora import corpora
+from mer_bench.data.splits import targets
+from mer_bench.merh5 import FeatureFile
+from mer_bench.metrics import by_group, cluster_statistics, group_summary, score
+from mer_bench.metrics.families import ADDITIVE
+from mer_bench.protocol import Protocol
+from mer_bench.results import atomic, record
+from mer_bench.types import Tasks
+
+if TYPE_CHECKING:
+    from mer_bench.cli.lightning import Command
+
+Outputs = Mapping[str, Mapping[str, NDArray[Any]]]
+
+
+def write_results(run: Run, command: Command, chosen: Mapping[str, Any], started: float) -> Path:
+    """Test once, write predictions and cluster statistics, score what was written, write the record.
+
+    Args:
+        run: what it is.
+        command: with the chosen weights in its module.
+        chosen: what training says of the chosen epoch.
+        started: clock at the start of the run.
+
+    Returns:
+        Path of the record.
+    """
+    command.trainer.test(command.model, command.datamodule, verbose=False)
+    rows, ids, lengths = layout(command)
+    outputs = {
+        f"{condition}/{task}": kept[task]
+        for condition, kept in command.model.predictions.items()
+        for task in command.model.tasks
+    }
+    path = run.folder / "predictions.npz"
+    files = {path.name: record.write_predictions(path, ids, outputs, lengths)}
+    written = record.read_predictions(path).outputs
+    by_condition: dict[str, dict[str, NDArray[Any]]] = {}
+    for name, values in written.items():
+        condition, task = name.split("/")
+        by_condition.setdefault(condition, {})[task] = values
+    metrics, groups, clusters = score_predictions(run.protocol, run.file, command.model.tasks, by_condition, rows)
+    if clusters:
+        files["clusters.npz"] = write_clusters(run.folder / "clusters.npz", clusters)
+    finished = make_record(run, command, chosen, metrics, groups, files, time.perf_counter() - started)
+    record.write_record(run.folder, finished)
+    return run.folder / record.NAME
+
+
+def write_diverged(run: Run, command: Command, started: float) -> None:
+    """Leave a record that says so: a failure counts, it is not dropped in silence."""
+    model = command.model
+    chosen = {"val": {}, "epoch": None, "epochs": command.trainer.current_epoch}
+    chosen |= {"train_seconds": model.train_seconds, "steps": model.steps}
+    wall = time.perf_counter() - started
+    record.write_record(run.folder, make_record(run, command, chosen, {}, {}, {}, wall, status="diverged"))
+
+
+def layout(command: Command) -> tuple[NDArray[np.int64], list[str], NDArray[np.int64] | None]:
+    """Rows of the predictions in the label tables, ids of their items, and frames per item for frame-level tasks."""
+    file, data = command.datamodule.file, command.datamodule
+    rows = next(iter(command.model.predictions.values()))["rows"]
+    if data.level == "item":
+        return rows, [file.ids[i] for i in rows], None
+    spec_name, spec = next(iter(data.tasks.items()))
+    offsets = file.labels[spec.labels or spec_name].offsets
+    items, lengths = np.unique(np.searchsorted(offsets, rows, side="right") - 1, return_counts=True)
+    if not np.array_equal(lengths, np.diff(offsets)[items]):
+        raise RuntimeError("some frames of a recording were not predicted")  # windows cover every frame
+    return rows, [file.ids[i] for i in items], lengths
+
+
+def score_predictions(
+    protocol: Protocol, file: FeatureFile, tasks: Tasks, outputs: Outputs, rows: NDArray[np.int64]
+) -> tuple[dict[str, dict[str, float]], dict[str, Any], dict[str, NDArray[Any]]]:
+    """Metrics by condition, group summaries under `full`, and cluster statistics of the primary metric by condition."""
+    truth = {}
+    for name, spec in tasks.items():
+        values, mask = targets(file, name, spec)
+        truth[name] = (values[rows], mask[rows])
+    people = cluster_of_rows(protocol, file, tasks, rows)
+    metrics = {condition: score(tasks, protocol.metrics, kept, truth) for condition, kept in outputs.items()}
+    groups = {}
+    for metric in protocol.metrics:
+        summary = group_summary(by_group(tasks, metric, outputs["full"], truth, people), metric)
+        if summary is not None:
+            groups[metric] = record.GroupScores(key=protocol.cluster, **summary)
+    task, _, name = protocol.primary.partition("/")
+    clusters: dict[str, NDArray[Any]] = {}
+    if (name, tasks[task].kind) in ADDITIVE:
+        for condition, kept in outputs.items():
+            found = cluster_statistics(tasks, protocol.primary, kept, truth, people)
+            clusters[condition] = found.values
+        clusters["names"] = np.array(found.clusters).astype(np.bytes_)
+    return metrics, groups, clusters
+
+
+def cluster_of_rows(protocol: Protocol, file: FeatureFile, tasks: Tasks, rows: NDArray[np.int64]) -> NDArray[np.str_]:
+    """The independent unit (speaker, subject, recording) of each prediction."""
+    names = file.group(protocol.cluster)
+    name, spec = next(iter(tasks.items()))
+    if spec.level == "item":
+        return names[rows]
+    offsets = file.labels[spec.labels or name].offsets
+    return names[np.searchsorted(offsets, rows, side="right") - 1]
+
+
+def score_all(command: Command) -> dict[str, dict[str, float]]:
+    """Metrics by condition of the predictions that a module holds after a test."""
+    rows, *_ = layout(command)
+    data = command.datamodule
+    outputs = {c: {t: kept[t] for t in data.tasks} for c, kept in command.model.predictions.items()}
+    return score_predictions(data.protocol, data.file, data.tasks, outputs, rows)[0]
+
+
+def write_clusters(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Write cluster statistics beside the predictions; returns the file's sha256."""
+    import hashlib
+
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: arrays[name] for name in sorted(arrays)})  # zip entries carry a fixed date
+    atomic.write(path, buffer.getvalue())
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
+
+
+def make_record(
+    run: Run,
+    command: Command,
+    chosen: Mapping[str, Any],
+    metrics: Mapping[str, Mapping[str, float]],
+    groups: Mapping[str, Any],
+    files: Mapping[str, str],
+    wall: float,
+    status: record.Status = "ok",
+) -> record.Record:
+    """The record of a run."""
+    primary, trained = run.protocol.primary, command.model.trainable
+    parts = {name: getattr(command.datamodule.split, name) for name in ("train", "val", "test")}
+    return record.Record(
+        run_key=run.key,
+        settings_hash=record.settings_hash(numeric(run.recipe.settings)),
+        data_fingerprint=run.file.content_sha256,
+        protocol=record.ProtocolFacts.of(run.protocol, corpora()[run.protocol.corpus].title),
+        method=record.MethodFacts(
+            run.recipe.method,
+            run.recipe.card.get("title") or run.recipe.method,
+            run.recipe.card.get("status") or "own",
+            run.recipe.card.get("year"),
+        ),
+        variant=run.recipe.card.get("variant") or "default",
+        fold=run.fold,
+        seed=run.seed,
+        features=tuple(_feature(run.file, m) for m in run.modalities),
+        modalities=tuple(run.modalities),
+        synthetic=run.file.synthetic,
+        status=status,
+        metrics=metrics,
+        groups=groups,
+        items={"train": len(parts["train"]), "validation": len(parts["val"]), "test": len(parts["test"])},
+        selection=record.Selection(
+            rule="validation" if trained else "none",
+            metric=primary,
+            val_score=chosen["val"].get(primary),
+            chosen_epoch=chosen["epoch"] if trained else None,
+            epochs=chosen["epochs"],
+        ),
+        cost=record.Cost(
+            train_seconds=round(chosen["train_seconds"], 3),
+            wall_seconds=round(wall, 3),
+            steps=chosen["steps"],
+            parameters=sum(p.numel() for p in command.model.parameters() if p.requires_grad),
+            peak_memory_bytes=peak_memory(command.model.device),
+        ),
+        code=record.code(),
+        environment=record.environment(**machine(command)),
+        files=files,
+        finished_utc=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    )
+
+
+def _feature(file: FeatureFile, modality: str) -> record.Feature:
+    info = file.modalities[modality]
+    return record.Feature(modality, " ".join(filter(None, (info.extractor, info.extractor_version))), info.dim)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes at the peak: of the device, or of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def machine(command: Command) -> dict[str, str]:
+    """Kind of machine, as far as a record may say."""
+    root = command.trainer.strategy.root_device
+    found = {"precision": command.model.precision, "cpu_threads": str(torch.get_num_threads())}
+    if root.type == "cuda":
+        found |= {"accelerator": torch.cuda.get_device_name(root), "cuda": torch.version.cuda or ""}
+        found["tf32"] = str(torch.backends.cuda.matmul.allow_tf32).lower()
+    return found
+
+
+def summary_lines(path: Path) -> str:
+    """A record in a few lines."""
+    found = record.read_record(path)
+    if found.status != "ok":
+        return f"status {found.status}\nrecord {path}"
+    chosen = found.selection
+    lines = []
+    if chosen.val_score is not None:
+        epoch = f"  (epoch {chosen.chosen_epoch + 1} of {chosen.epochs})" if chosen.chosen_epoch is not None else ""
+        lines.append(f"validation  {chosen.metric} {chosen.val_score:.4f}{epoch}")
+    scores = "  ".join(f"{m} {found.metrics['full'][m]:.4f}" for m in found.protocol.metrics)
+    lines.append(f"test        {scores}")
+    others = {c: v for c, v in found.metrics.items() if c != "full" and not c.startswith("missing_")}
+    for condition, values in others.items():
+        lines.append(f"  {condition:<14} {found.protocol.primary} {values[found.protocol.primary]:.4f}")
+    return "\n".join([*lines, f"record      {path}"])
