@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mer_bench.contracts import AuxLoss, FusionMethod
-from mer_bench.losses.pairs import Pair, cosine, have_both, hidden, item_level, label_task, pairs_between, same_label
+from mer_bench.losses.pairs import Pair, cosine, have_both, hidden, item_level, label_task, pairs_between
 from mer_bench.types import Batch, Features, Outputs, Tasks
 
 TemperatureMode = Literal["code", "clip", "fixed"]
@@ -45,6 +45,7 @@ class AVEL(AuxLoss):
 
     B counts the items that have both modalities and a label. The authors sum over positives (SupCon averages) and
     learn T as a divisor from ln(1 / 0.07) = 2.659 on. Several pairs of modalities (ours): the mean over pairs.
+    Several labels per item (ours): M[i, j] = 1 where i and j share half of their labels or more (Jaccard index).
 
     Args:
         weight: factor applied by the module; the authors' code has 1.
@@ -74,13 +75,13 @@ class AVEL(AuxLoss):
     def bind(self, features: Features, tasks: Tasks) -> None:
         """Resolve `between` and the task whose labels count."""
         self.pairs = pairs_between(self.between, features, loss="AVEL")
-        self.task = label_task(tasks, loss="AVEL")
+        self.task, self.relate = label_task(tasks, loss="AVEL")
 
     def forward(self, outputs: Outputs, batch: Batch, method: FusionMethod) -> Tensor:
         """The loss of one batch."""
-        target = batch.targets[self.task]
+        relation = self.relate(batch.targets[self.task])
         pairs = _embeddings(self.pairs, self.read, outputs, batch, loss="AVEL")
-        return _mean_over(pairs, self.temperature, same_label(target), target.mask, average=self.average)
+        return _mean_over(pairs, self.temperature, relation.same, relation.known, average=self.average)
 
 
 class SupCon(AuxLoss):
@@ -110,13 +111,13 @@ class SupCon(AuxLoss):
     def bind(self, features: Features, tasks: Tasks) -> None:
         """Resolve `between` and the task whose labels count."""
         self.pairs = pairs_between(self.between, features, loss="SupCon")
-        self.task = label_task(tasks, loss="SupCon")
+        self.task, self.relate = label_task(tasks, loss="SupCon")
 
     def forward(self, outputs: Outputs, batch: Batch, method: FusionMethod) -> Tensor:
         """The loss of one batch."""
-        target = batch.targets[self.task]
+        relation = self.relate(batch.targets[self.task])
         pairs = _embeddings(self.pairs, self.read, outputs, batch, loss="SupCon")
-        return _mean_over(pairs, self.temperature, same_label(target), target.mask, average=True)
+        return _mean_over(pairs, self.temperature, relation.same, relation.known, average=True)
 
 
 class InfoNCE(AuxLoss):
@@ -162,7 +163,7 @@ class InfoNCE(AuxLoss):
 class _Divisor(nn.Module):
     """Foal-Net's code: CLIP's initial logit scale ln(1 / 0.07), used as a learned divisor."""
 
-    def __init__(self, tau: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.value = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
@@ -174,7 +175,7 @@ class _Divisor(nn.Module):
 class _Factor(nn.Module):
     """CLIP: a learned factor exp(s), at most 100."""
 
-    def __init__(self, tau: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.log = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
@@ -194,8 +195,8 @@ class _Fixed(nn.Module):
 
 
 _TEMPERATURES: dict[TemperatureMode, Callable[[float], nn.Module]] = {
-    "code": _Divisor,
-    "clip": _Factor,
+    "code": lambda tau: _Divisor(),
+    "clip": lambda tau: _Factor(),
     "fixed": _Fixed,
 }
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mer_bench.contracts import AuxLoss, FusionMethod, TwoStage
 from mer_bench.errors import UserError
-from mer_bench.losses.pairs import Pair, cosine, have_both, hidden, label_task, pairs_between, same_label
+from mer_bench.losses.pairs import Pair, cosine, have_both, hidden, label_task, pairs_between
 from mer_bench.nn.masking import at_least_single, masked_softmax
 from mer_bench.types import Batch, Features, Masked, Outputs, Tasks
 
@@ -26,6 +26,7 @@ class LabelMatching(AuxLoss):
     Departures: an anchor that finds no other label in the batch is left out with its positive (the authors' draw then
     returns a false negative). Positives come from the pass that also classifies; the authors fuse them a second time
     with other dropout. T keeps its initial value; the authors share the one that AVEL learns, which hardly moves.
+    Several labels per item (ours): negatives share no label with the anchor.
 
     Args:
         weight: factor applied by the module; 0.1 in the authors' code.
@@ -44,7 +45,7 @@ class LabelMatching(AuxLoss):
         """Resolve `between` and the task whose labels count; one random number per item and ordered pair."""
         pairs = pairs_between(self.between, features, loss="LabelMatching")
         self.ordered = list(chain.from_iterable(((a, b), (b, a)) for a, b in pairs))
-        self.task = label_task(tasks, loss="LabelMatching")
+        self.task, self.relate = label_task(tasks, loss="LabelMatching")
         self.n_draws = len(self.ordered)
 
     def forward(self, outputs: Outputs, batch: Batch, method: FusionMethod) -> Tensor:
@@ -74,9 +75,9 @@ class LabelMatching(AuxLoss):
         method: TwoStage,
     ) -> Tensor:
         z_a, z_b = (hidden(outputs, f"aligned/{m}", loss="LabelMatching").detach() for m in (a, b))
-        target = batch.targets[self.task]
-        valid = have_both(batch, a, b) & target.mask
-        chances = negative_chances(cosine(z_a, z_b) / self.temperature, same_label(target), valid)
+        relation = self.relate(batch.targets[self.task])
+        valid = have_both(batch, a, b) & relation.known
+        chances = negative_chances(cosine(z_a, z_b) / self.temperature, relation.other, valid)
         partner, found = draw(chances, uniform)
         exchanged = encoded | {b: Masked(encoded[b].values[partner], encoded[b].mask[partner])}
         name = f"match/{a}/{b}"
@@ -85,18 +86,18 @@ class LabelMatching(AuxLoss):
         return -torch.where(found, own + other, 0.0).sum() / (2 * found.sum().clamp(min=1))
 
 
-def negative_chances(scores: Tensor, same: Tensor, valid: Tensor) -> Tensor:
+def negative_chances(scores: Tensor, other: Tensor, valid: Tensor) -> Tensor:
     """How likely each item is drawn as the negative of each anchor: softmax of the scores over other labels.
 
     Args:
         scores: (batch, batch), anchors by candidates.
-        same: (batch, batch) True where the labels agree.
+        other: (batch, batch) True where the labels differ.
         valid: (batch,) True for items that take part.
 
     Returns:
         (batch, batch); rows sum to one, or to zero where nothing may be drawn.
     """
-    return masked_softmax(scores, ~same & valid & valid.unsqueeze(1))
+    return masked_softmax(scores, other & valid & valid.unsqueeze(1))
 
 
 def draw(chances: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -38,19 +39,60 @@ def pairs_between(between: Sequence[Pair] | None, features: Features, *, loss: s
     return pairs
 
 
-def label_task(tasks: Tasks, *, loss: str) -> str:
-    """The task whose labels say which items belong together: the first with one class per item.
+class Relation(NamedTuple):
+    """Which items of a batch belong together by their labels.
+
+    Attributes:
+        same: (batch, batch) True where two items are positives of each other; an item is one of itself.
+        other: (batch, batch) True where they may serve as negatives.
+        known: (batch,) True where the labels are known; elsewhere the other two mean nothing.
+    """
+
+    same: Tensor
+    other: Tensor
+    known: Tensor
+
+
+Relate = Callable[[Masked], Relation]
+
+
+def by_class(target: Masked) -> Relation:
+    """One class per item: the same class or another one; target values (batch,)."""
+    same = target.values.unsqueeze(1) == target.values.unsqueeze(0)
+    return Relation(same, ~same, target.mask)
+
+
+def by_label_set(target: Masked) -> Relation:
+    """Several labels per item (ours): positives share half of their labels or more, negatives none.
+
+    Share = Jaccard index of the two label sets; two items without any label are alike. Target values (batch, labels).
+    """
+    sets = torch.where(target.mask, target.values, 0.0)
+    shared = (sets.unsqueeze(1) * sets.unsqueeze(0)).sum(-1)
+    union = sets.sum(-1).unsqueeze(1) + sets.sum(-1).unsqueeze(0) - shared
+    same = 2 * shared >= union
+    return Relation(same, (shared == 0) & (union > 0), target.mask.all(-1))
+
+
+_RELATIONS: dict[str, Relate] = {"multiclass": by_class, "multilabel": by_label_set}
+
+
+def label_task(tasks: Tasks, *, loss: str) -> tuple[str, Relate]:
+    """The task whose labels say which items belong together, and how they do.
+
+    The first task with one class per item, or else the first with several labels per item.
 
     Raises:
         UserError: there is none.
     """
-    for name, spec in tasks.items():
-        if spec.kind == "multiclass" and spec.level == "item":
-            return name
+    for kind, relate in _RELATIONS.items():
+        for name, spec in tasks.items():
+            if spec.kind == kind and spec.level == "item":
+                return name, relate
     found = ", ".join(f"{name} ({spec.kind}, {spec.level})" for name, spec in tasks.items())
     raise UserError(
-        f"{loss}: needs a task with one class per item (multiclass, item) to tell which items belong together; "
-        f"found {found}. Remove this loss from model.auxiliary"
+        f"{loss}: needs a task with classes or labels per item to tell which items belong together; found {found}. "
+        f"Remove this loss from model.auxiliary"
     )
 
 
@@ -85,11 +127,6 @@ def hidden(outputs: Outputs, key: str, *, loss: str) -> Tensor:
 def have_both(batch: Batch, a: str, b: str) -> Tensor:
     """(batch,) True where an item has something of both modalities."""
     return batch.inputs[a].mask.any(1) & batch.inputs[b].mask.any(1)
-
-
-def same_label(target: Masked) -> Tensor:
-    """(batch, batch) True where two items carry the same class; masked labels mean nothing here."""
-    return target.values.unsqueeze(1) == target.values.unsqueeze(0)
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -11,6 +11,39 @@ from torch import Tensor, nn
 from mer_bench.errors import UserError
 
 
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, heads: int) -> tuple[Tensor, Tensor]:
+    """Scaled dot products, softmax and weighted sum by head, of what the linear layers before it gave.
+
+    Args:
+        query: (batch, queries, dim).
+        key: (batch, keys, dim).
+        value: (batch, keys, dim).
+        mask: (batch, keys), or (batch, queries, keys) when queries may see different keys; True = may be seen.
+        heads: divides dim.
+
+    Returns:
+        (batch, queries, dim), and (batch, queries or 1, 1) True where there was a key to see; elsewhere the result
+        means nothing.
+    """
+    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    seen = mask.unsqueeze(1) if mask.dim() == 2 else mask  # (batch, queries or 1, keys)
+    some = seen.any(-1, keepdim=True)
+    # a row without keys sees all of them and is dropped afterwards: no kernel has to know about empty rows
+    found = F.scaled_dot_product_attention(q, k, v, attn_mask=(seen | ~some).unsqueeze(1))
+    return found.transpose(1, 2).flatten(-2), some
+
+
+def divides(heads: int, dim: int) -> int:
+    """The number of heads, when it divides the width.
+
+    Raises:
+        UserError: it does not.
+    """
+    if dim % heads:
+        raise UserError(f"attention: {heads} heads do not divide a width of {dim}; choose a divisor of {dim}")
+    return heads
+
+
 class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention with heads (Vaswani et al., NeurIPS 2017).
 
@@ -26,9 +59,7 @@ class MultiHeadAttention(nn.Module):
 
     def __init__(self, dim: int, heads: int, *, key_dim: int | None = None) -> None:
         super().__init__()
-        if dim % heads:
-            raise UserError(f"attention: {heads} heads do not divide a width of {dim}; choose a divisor of {dim}")
-        self.heads = heads
+        self.heads = divides(heads, dim)
         self.query = nn.Linear(dim, dim)
         self.key_value = nn.Linear(dim if key_dim is None else key_dim, 2 * dim, bias=False)
         self.out = nn.Linear(dim, dim)
@@ -44,13 +75,9 @@ class MultiHeadAttention(nn.Module):
         Returns:
             (batch, queries, dim).
         """
-        q = self.query(query).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (batch, heads, queries, dim / heads)
-        k, v = self.key_value(source).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = mask.unsqueeze(1) if mask.dim() == 2 else mask  # (batch, queries or 1, keys)
-        some = seen.any(-1, keepdim=True)
-        # a row without keys sees all of them and is dropped afterwards: no kernel has to know about empty rows
-        found = F.scaled_dot_product_attention(q, k, v, attn_mask=(seen | ~some).unsqueeze(1))
-        return torch.where(some, self.out(found.transpose(1, 2).flatten(-2)), 0.0)
+        key, value = self.key_value(source).chunk(2, dim=-1)
+        found, some = attend(self.query(query), key, value, mask, heads=self.heads)
+        return torch.where(some, self.out(found), 0.0)
 
 
 class TransformerLayer(nn.Module):
@@ -76,6 +103,29 @@ class TransformerLayer(nn.Module):
         normed = self.norm_attention(x)
         x = x + self.dropout(self.attention(normed, normed, mask))
         return x + self.dropout(self.feed(self.norm_feed(x)))
+
+
+class PostNormLayer(nn.Module):
+    """Self-attention and a feed-forward network with ReLU, each added and then normalised (Vaswani et al., 2017).
+
+    Args:
+        dim: features.
+        heads: divides `dim`.
+        hidden: width of the feed-forward network.
+        dropout: on what each of the two adds.
+    """
+
+    def __init__(self, dim: int, heads: int, *, hidden: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.attention = MultiHeadAttention(dim, heads)
+        self.feed = nn.Sequential(nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, dim))
+        self.norm_attention, self.norm_feed = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """Values (batch, time, dim), zero where masked, with mask (batch, time); masked rows hold no meaning."""
+        x = self.norm_attention(x + self.dropout(self.attention(x, x, mask)))
+        return self.norm_feed(x + self.dropout(self.feed(x)))
 
 
 class TransformerStack(nn.Module):

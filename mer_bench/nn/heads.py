@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain, pairwise
+
+import torch
 from torch import Tensor, nn
 
 from mer_bench.errors import UserError
@@ -23,6 +27,44 @@ class Heads(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(..., dim) to (..., size) by task."""
         return {name: linear(x) for name, linear in self.linear.items()}
+
+
+class MLPHeads(nn.Module):
+    """One network of several layers per task, on the last axis.
+
+    Args:
+        dim: width of the input.
+        tasks: by name.
+        hidden: widths of the hidden layers.
+        activation: after each hidden layer.
+        dropout: after each activation.
+        per_dimension: a network of its own for each dimension of a regression.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        tasks: Tasks,
+        hidden: Sequence[int],
+        *,
+        activation: type[nn.Module] = nn.GELU,
+        dropout: float = 0.0,
+        per_dimension: bool = False,
+    ) -> None:
+        super().__init__()
+
+        def network(size: int) -> nn.Sequential:
+            widths = [dim, *hidden]
+            steps = [(nn.Linear(a, b), activation(), nn.Dropout(dropout)) for a, b in pairwise(widths)]
+            return nn.Sequential(*chain.from_iterable(steps), nn.Linear(widths[-1], size))
+
+        split = {"regression"} if per_dimension else set()
+        sizes = {name: (1,) * spec.size if spec.kind in split else (spec.size,) for name, spec in tasks.items()}
+        self.networks = nn.ModuleDict({name: nn.ModuleList(map(network, parts)) for name, parts in sizes.items()})
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """(..., dim) to (..., size) by task."""
+        return {name: torch.cat([network(x) for network in parts], -1) for name, parts in self.networks.items()}
 
 
 class MLP(nn.Sequential):

@@ -36,6 +36,20 @@ def masked_max(x: Masked) -> Tensor:
     return torch.where(x.mask.any(-1, keepdim=True), largest, 0.0)
 
 
+def last_observed(x: Masked) -> Tensor:
+    """The last observed entry of the axis before the last; zero where nothing is observed.
+
+    Args:
+        x: values (..., n, dim) with mask (..., n).
+
+    Returns:
+        (..., dim).
+    """
+    position = torch.where(x.mask, torch.arange(x.mask.shape[-1], device=x.mask.device), 0).amax(-1)
+    found = x.values.take_along_dim(position[..., None, None], dim=-2).squeeze(-2)
+    return torch.where(x.mask.any(-1, keepdim=True), found, 0.0)
+
+
 class AttentionPool(nn.Module):
     """Mean weighted by learned scores, one set of weights per head (self-attentive pooling, Lin et al., ICLR 2017).
 

@@ -29,7 +29,7 @@ class Recurrent(nn.Module):
         super().__init__()
         size = dim // 2 if both else dim
         self.onward = cell(in_dim, size, batch_first=True)
-        self.backward_ = cell(in_dim, size, batch_first=True) if both else None
+        self.reverse = cell(in_dim, size, batch_first=True) if both else None
 
     def forward(self, x: Masked) -> tuple[Masked, Tensor]:
         """Read the sequence.
@@ -46,10 +46,10 @@ class Recurrent(nn.Module):
         packed = _take(zeroed(x), order)
         states = [self.onward(packed)[0]]
         last = [_take(states[0], (length - 1).clamp(min=0).unsqueeze(-1))]
-        if self.backward_ is not None:
+        if self.reverse is not None:
             time = torch.arange(x.mask.shape[1], device=x.mask.device)
             turned = torch.where(time < length.unsqueeze(-1), length.unsqueeze(-1) - 1 - time, time)
-            reverse = self.backward_(_take(packed, turned))[0]
+            reverse = self.reverse(_take(packed, turned))[0]
             states.append(_take(reverse, turned))
             last.append(_take(reverse, (length - 1).clamp(min=0).unsqueeze(-1)))
         back = _take(torch.cat(states, -1), order.argsort(dim=1))

@@ -169,6 +169,28 @@ def test_pairs_that_are_not_there_are_refused(name):
 
 
 @every_loss
+def test_several_labels_per_item_or_a_reason(name):
+    """Label sets work like classes; a regression is refused by what needs labels."""
+    features = features_of(2)
+    several, degrees = tasks_of("item", ["multilabel"]), tasks_of("item", ["regression"])
+    loss = loss_classes()[name]()
+    loss.bind(features, several)
+    batch = make_batch(features, several, n=48, draws=loss.n_draws)
+    method = build("foal", features, several).double().eval()
+    value = loss(method(batch), batch, method)
+    assert value > 0
+    torch.testing.assert_close(loss(method(batch), polluted(batch), method), value, rtol=1e-10, atol=1e-10)
+    try:
+        loss.bind(features, degrees)
+    except UserError as error:
+        assert f"{name}: needs a task with classes or labels per item" in str(error) and "degree (regression" in str(
+            error
+        )
+    else:  # needs no labels at all
+        assert loss(method(batch), batch._replace(targets={}), method) > 0
+
+
+@every_loss
 def test_frame_level_tasks_are_refused(name):
     with pytest.raises(UserError, match=name):
         loss_classes()[name]().bind(features_of(2), tasks_of("frame"))

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mer_bench.losses.label_matching import LabelMatching, draw, negative_chances
-from mer_bench.losses.pairs import same_label
+from mer_bench.losses.pairs import by_class
 from mer_bench.types import Masked
 from tests.cases import build, features_of, make_batch, tasks_of
 from tests.losses.test_contrastive import COSINES, LABELS
@@ -22,7 +22,7 @@ T = math.log(1 / 0.07)
 def chances(temperature: float) -> torch.Tensor:
     labels = Masked(torch.tensor(LABELS), torch.ones(4, dtype=torch.bool))
     scores = torch.tensor(COSINES, dtype=torch.float64) / temperature
-    return negative_chances(scores, same_label(labels), torch.ones(4, dtype=torch.bool))
+    return negative_chances(scores, by_class(labels).other, torch.ones(4, dtype=torch.bool))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_equal_to_reading_each_row_alone(cell, both, gaps):
         expected = [layer.onward(seen)[0][0]]
         ends = [expected[0][-1]]
         if both:
-            reverse = layer.backward_(seen.flip(1))[0][0]
+            reverse = layer.reverse(seen.flip(1))[0][0]
             expected.append(reverse.flip(0))
             ends.append(reverse[-1])
         torch.testing.assert_close(states.values[i, x.mask[i]], torch.cat(expected, -1))
