@@ -1,0 +1,88 @@
+"""Which code and what kind of machine made a number; nothing about whose machine it is."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+from mer_bench import __version__
+from mer_bench.errors import UserError
+from mer_bench.results.schema import ENVIRONMENT, Code
+
+PACKAGE = Path(__file__).parents[1]
+#: rooms and files whose sources touch numbers
+NUMERIC = ("nn", "losses", "methods", "metrics", "merh5", "data", "training", "module.py", "types.py", "contracts.py")
+_LIBRARIES = ("torch", "lightning", "torchmetrics", "numpy")
+
+
+@functools.cache
+def code() -> Code:
+    """Version, source hash and, in a checkout, commit."""
+    commit, dirty = git_state()
+    return Code(__version__, code_hash(), commit, dirty)
+
+
+def code_hash(package: Path = PACKAGE) -> str:
+    """Sha256 over path and content of every Python file that touches numbers; line ends do not count."""
+    total = hashlib.sha256()
+    for part in NUMERIC:
+        root = package / part
+        for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
+            content = path.read_bytes().replace(b"\r\n", b"\n")
+            name = path.relative_to(package).as_posix().encode()
+            total.update(name + b"\0" + hashlib.sha256(content).digest())
+    return total.hexdigest()
+
+
+def git_state(package: Path = PACKAGE) -> tuple[str, bool | None]:
+    """Commit, and whether the package has uncommitted changes; ("", None) where the package is not under git.
+
+    A package installed inside somebody else's repository is not tracked there, and gets no commit.
+    """
+    if not _git(package, "ls-files", "--error-unmatch", "__init__.py"):
+        return "", None
+    commit, changes = _git(package, "rev-parse", "HEAD"), _git(package, "status", "--porcelain", "--", ".")
+    if commit is None:
+        return "", None
+    return commit.strip(), None if changes is None else bool(changes.strip())
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Output of a git command; None when it fails."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Versions and kind of machine.
+
+    Args:
+        **more: what only the caller knows (``accelerator="NVIDIA H200"``, ``cuda="13.0"``); keys from `ENVIRONMENT`.
+
+    Raises:
+        UserError: a key is not on the list.
+    """
+    for key in more:
+        if key not in ENVIRONMENT:
+            raise UserError(f"a record may not hold environment.{key}; allowed: {', '.join(sorted(ENVIRONMENT))}")
+    found = {
+        "python": platform.python_version(),
+        "mer_bench": __version__,
+        "system": platform.system(),
+        "machine": platform.machine(),
+    }
+    for name in _LIBRARIES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {**found, **more}
