@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -48,3 +51,18 @@ def docstrings(tree: ast.Module) -> set[int]:
             assert isinstance(first, ast.Expr)
             found.add(id(first.value))
     return found
+
+
+class Block(NamedTuple):
+    """A fenced block of a page: its language, the file it is titled with, its content."""
+
+    kind: str
+    title: str
+    body: str
+
+
+def blocks(page: str, *kinds: str) -> list[Block]:
+    """The fenced blocks of some kinds of a page of the root folder, in order."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    fenced = re.findall(r"^( *)```(\w+)(?: title=(\S+))?\n(.*?)^\1```$", text, re.M | re.S)
+    return [Block(kind, title, textwrap.dedent(body)) for _, kind, title, body in fenced if kind in kinds]
