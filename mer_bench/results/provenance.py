@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import platform
+import re
 import subprocess
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from mer_bench.results.schema import ENVIRONMENT, Code
 PACKAGE = Path(__file__).parents[1]
 #: rooms and files whose sources touch numbers
 NUMERIC = ("nn", "losses", "methods", "metrics", "merh5", "data", "training", "module.py", "types.py", "contracts.py")
+_FOREIGN = re.compile(r"[^A-Za-z0-9 ._+(),:@-]")
 _LIBRARIES = ("torch", "lightning", "torchmetrics", "numpy")
 
 
@@ -67,6 +69,7 @@ def environment(**more: str) -> dict[str, str]:
 
     Args:
         **more: what only the caller knows (``accelerator="NVIDIA H200"``, ``cuda="13.0"``); keys from `ENVIRONMENT`.
+            Characters that a path could need become blanks.
 
     Raises:
         UserError: a key is not on the list.
@@ -85,4 +88,4 @@ def environment(**more: str) -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {**found, **more}
+    return {key: _FOREIGN.sub(" ", value)[:100] for key, value in {**found, **more}.items()}

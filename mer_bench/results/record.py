@@ -25,6 +25,7 @@ from mer_bench.results.schema import (
     ProtocolFacts,
     Record,
     Selection,
+    Status,
 )
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Record",
     "Rejected",
     "Selection",
+    "Status",
     "code",
     "environment",
     "read_predictions",

@@ -28,7 +28,7 @@ ENVIRONMENT = frozenset(
         *("accelerator", "accelerators", "cpu_threads", "system", "machine", "deterministic", "tf32", "precision"),
     )
 )
-_SLUG = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]{0,63}")
 _VARIANT = re.compile(r"default|paper|tuned-[1-9][0-9]{0,5}")
 _HEX = re.compile(r"[0-9a-f]{16,64}")
