@@ -17,8 +17,8 @@ def text(value: str) -> str:
     """Any text, safe in a table cell, a heading and a sentence.
 
     Everything but letters, digits and signs that are harmless where they stand becomes a numeric entity, so that no
-    markup, link, table border, list or formula can arise. Control and formatting characters (bidi, zero width) become U+FFFD. An ``@`` becomes
-    its wide form, since renderers make mail links of decoded text.
+    markup, link, table border, list or formula can arise. Control and formatting characters (bidi, zero width) become
+    U+FFFD. An ``@`` becomes its wide form, since renderers make mail links of decoded text.
     """
     line = _SPACE.sub(" ", value).strip().replace("@", "\uff20")
     visible = "".join("\ufffd" if unicodedata.category(c) in _HIDDEN else c for c in line)

@@ -87,16 +87,26 @@ def write_predictions(
     return hashlib.sha256(content).hexdigest()
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: Path, sha256: str | None = None) -> Predictions:
     """Read predictions.
 
+    Args:
+        path: of the file.
+        sha256: what the record says of the file; not checked by default.
+
     Raises:
-        UserError: the file is missing, damaged, or holds anything but what `write_predictions` puts there.
+        UserError: the file is missing, damaged, not the one of the record, or holds anything but what
+            `write_predictions` puts there.
     """
     import numpy as np
 
     if not path.is_file():
         raise UserError(f"{path}: no such file; predictions lie beside the record of their run")
+    if sha256 is not None:
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != sha256:
+            raise UserError(f"{path}: not the predictions of the record (sha256 {found[:16]}, not {sha256[:16]})")
     try:
         arrays = _unpack(path)
         ids = [item.decode("utf-8") for item in arrays.pop("ids").tolist()]
