@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from mer_bench.errors import UserError
-from mer_bench.merh5.layout import GROUPS, NAME, REQUIRED_GROUPS, AttrType, Tree, pattern
+from mer_bench.merh5.layout import GROUPS, MAX_ATTR_BYTES, NAME, REQUIRED_GROUPS, AttrType, Tree, pattern
 from mer_bench.merh5.schema import CLASS_KINDS, GROUP_KEYS, SCHEMA, VERSION, Contents, Labels, Modality, SplitTable
 
 MAX_TEXT_BYTES = 65_535
+MAX_ORDER = 2**31 - 1
 PLAIN_ATTRS = (
     "kind",
     "extractor",
@@ -86,15 +87,23 @@ def _attr(place: str, kind: AttrType, value: Any) -> Any:
     try:
         match kind:
             case "text":
-                return _text(place, value)
+                return _short(place, _text(place, value))
             case "json":
-                return json.loads(_text(place, json.dumps(value, allow_nan=False)))
+                text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+                return json.loads(_short(place, _text(place, text)))
             case "float":
                 return float(value)
             case _:
                 return value
     except (TypeError, ValueError) as exc:
         raise UserError(f"{place}: {exc} (expected {kind})") from None
+
+
+def _short(place: str, text: str) -> str:
+    size = len(text.encode())
+    if size > MAX_ATTR_BYTES:
+        raise UserError(f"{place}: {size} bytes (expected at most {MAX_ATTR_BYTES})")
+    return text
 
 
 def _root_attrs(contents: Contents) -> dict[str, Any]:
@@ -124,7 +133,10 @@ def _items(contents: Contents, n: int, tree: Tree) -> None:
             tree.data[f"vocab/{key}"] = vocabulary
             tree.data[f"items/{key}"] = codes.reshape(-1).astype("<i4")
     if contents.order is not None:
-        tree.data["items/order"] = integers("order", contents.order, (n,)).astype("<i4")
+        order = integers("order", contents.order, (n,))
+        if (abs(order) > MAX_ORDER).any():
+            raise UserError(f"order: a position beyond {MAX_ORDER} (expected positions inside a dialogue)")
+        tree.data["items/order"] = order.astype("<i4")
     for key in ("start_s", "end_s"):
         if getattr(contents, key) is not None:
             tree.data[f"items/{key}"] = reals(key, getattr(contents, key), (n,))

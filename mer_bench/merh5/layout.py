@@ -16,6 +16,7 @@ AttrType = Literal["text", "float", "int", "flag", "json"]
 
 ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+MAX_ATTR_BYTES = 16 << 20
 CORPUS = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 

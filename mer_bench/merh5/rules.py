@@ -69,8 +69,10 @@ def _is_source(source: Any) -> bool:
 def item_rules(scope: Scope) -> Iterator[Fault]:
     """Ids, groups, order, times and further columns."""
     tree = scope.tree
-    if tree.attrs["items"]["n"] != scope.n or not scope.n:
-        yield Fault("items@n", "", f"{tree.attrs['items']['n']} (expected {scope.n}, the number of ids, and not 0)")
+    if tree.attrs["items"]["n"] != scope.n:
+        yield Fault("items@n", "", f"{tree.attrs['items']['n']} (expected {scope.n}, the number of ids)")
+    if not scope.n:
+        yield Fault("items/id", "", "no items (expected at least one)")
     yield from few(_id_faults(scope.ids))
     for key in GROUP_KEYS:
         yield from _group_rules(scope, key)

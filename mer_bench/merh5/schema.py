@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from mer_bench.types import Level
+
 SCHEMA = "merh5"
 VERSION = "1.0"
 GROUP_KEYS = ("speaker", "session", "dialogue")
@@ -116,7 +118,7 @@ class Labels:
     names: tuple[str, ...]
     values: np.ndarray
     mask: np.ndarray
-    level: Literal["item", "frame"] = "item"
+    level: Level = "item"
     range: tuple[float, float] | None = None
     lengths: np.ndarray | Sequence[int] | None = None
     rate_hz: float = 0.0

@@ -9,10 +9,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from mer_bench.merh5.layout import AttrType
+from mer_bench.merh5.layout import MAX_ATTR_BYTES, AttrType
 from mer_bench.merh5.report import show
 
-MAX_ATTR_BYTES = 16 << 20
 ATTR_TYPES = {"float": "<f8", "int": "<i8", "flag": "|u1"}
 LAYOUTS = {h5py.h5d.COMPACT: "compact", h5py.h5d.CHUNKED: "chunked", h5py.h5d.VIRTUAL: "virtual (made of other files)"}
 

@@ -12,6 +12,7 @@ from mer_bench.merh5.hashing import chunks
 from mer_bench.merh5.report import at_counts, at_rows, decoded, few, name_faults, show
 from mer_bench.merh5.rules import SHA256, Scope
 from mer_bench.merh5.schema import CLASS_KINDS, Fault, LabelKind, ModalityKind
+from mer_bench.types import Level
 
 
 def modality_rules(scope: Scope, place: str) -> Iterator[Fault]:
@@ -110,7 +111,7 @@ def label_rules(scope: Scope, place: str) -> Iterator[Fault]:
 
 def _label_attrs(place: str, attrs: dict[str, Any]) -> Iterator[Fault]:
     yield from _one_of(place, "kind", attrs["kind"], get_args(LabelKind))
-    yield from _one_of(place, "level", attrs["level"], ("item", "frame"))
+    yield from _one_of(place, "level", attrs["level"], get_args(Level))
     yield from _clock(place, attrs, "rate_hz", lowest=0.0)
     names = attrs["names"]
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -205,6 +205,18 @@ def test_all_faults_are_found_at_once(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("offsets", [[0] * 7, [5] * 7, [0, 20, 3, -4, 2**62, -(2**62), 1]])
+def test_wild_offsets_among_wild_values(tmp_path: Path, offsets: list[int]) -> None:
+    def change(file: h5py.File) -> None:
+        file[f"{AUDIO}/offsets"][...] = offsets
+        file[f"{AUDIO}/values"][...] = np.nan
+        file[f"{TRACE}/offsets"][...] = offsets
+        file[f"{TRACE}/values"][...] = 9
+
+    places = {fault.place.partition("[")[0] for fault in damaged(tmp_path / "x.h5", change)}
+    assert {f"{AUDIO}/offsets", f"{TRACE}/offsets"} <= places
+
+
 def test_many_faults_of_a_kind_are_counted(tmp_path: Path) -> None:
     n = 50
     labels = Labels("multiclass", ("a", "b"), np.zeros(n, int), np.ones(n, bool))

@@ -230,6 +230,11 @@ BAD_CONTENTS = {
     "truth": (replace(rich(), truth={"x": np.float32(1)}), ["@truth", "JSON"]),
     "truth nan": (replace(rich(), truth={"x": float("nan")}), ["@truth", "JSON"]),
     "truth of real data": (replace(rich(), synthetic=False), ["@truth", "synthetic"]),
+    "endless truth": (replace(rich(), truth={"x": "a" * (17 << 20)}), ["@truth", "at most"]),
+    "endless notes": (replace(rich(), notes="é" * (9 << 20)), ["@notes", "at most"]),
+    "surrogate in the truth": (replace(rich(), truth={"x": "\ud800"}), ["@truth", "Unicode"]),
+    "far order": (replace(rich(), order=[2**40] * 6), ["order", "beyond"]),
+    "no items": (Contents("toy", [], {"m": Modality(np.zeros((0, 1)), [])}), ["items/id", "no items"]),
     "no modality": (replace(rich(), modalities={}), ["modalities", "at least one"]),
     "backwards": (replace(rich(), end_s=np.zeros(6)), ["items/end_s", "_b.2", "before start_s"]),
 }
