@@ -106,6 +106,18 @@ def test_bootstrap_depends_on_content_and_not_on_what_else_is_drawn(items):
     assert (clusters.pigeonhole(statistics, recall, draws=700, seed=6) != first).any()
 
 
+def test_bootstrap_draws_seeds_without_bias_and_apart_for_each_method():
+    # equal clusters: all that varies is the seed
+    values = np.array([0.1, 0.4, 0.5, 0.7, 0.9])
+    first = np.stack([np.repeat(values[:, None] * 10, 8, axis=1), np.full((5, 8), 10.0)], axis=-1)
+    second = first + np.array([0.1, 0.0])
+    one, two = (clusters.pigeonhole(s, clusters.mean, draws=20_000) for s in (first, second))
+    se = values.std(ddof=1) / 5**0.5
+    assert one.std() == pytest.approx(se, rel=0.02)
+    # the same picks for both would leave no difference at all
+    assert (one - two).std() == pytest.approx(2**0.5 * se, rel=0.02)
+
+
 def test_a_class_that_lives_in_one_cluster_is_named_as_a_reason():
     table = np.ones((5, 4, 2, 2))
     table[:, 1:, 1] = 0

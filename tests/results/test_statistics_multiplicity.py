@@ -150,6 +150,15 @@ def test_direction_of_the_metric_turns_the_table_round(rule, table):
     assert {name: RankInterval(6 - r.high, 6 - r.low) for name, r in up.items()} == down
 
 
+def test_alpha_decides_what_is_told_apart():
+    pair = {"a": folds(1, 0.60), "b": folds(2, 0.613)}
+    p = B.difference(pair["a"], pair["b"]).p
+    assert 0.06 < p < 0.5
+    assert set(rank_intervals(B, pair).values()) == {RankInterval(1, 2)}
+    assert rank_intervals(B, pair, alpha=p + 1e-6) == {"a": RankInterval(2, 2), "b": RankInterval(1, 1)}
+    assert set(rank_intervals(B, pair, alpha=p - 1e-6).values()) == {RankInterval(1, 2)}
+
+
 def test_a_table_of_one_has_one_rank():
     assert rank_intervals(B, {"concat": folds(0, 0.5)}) == {"concat": RankInterval(1, 1)}
 
