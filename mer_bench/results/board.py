@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 
 from mer_bench.metrics.definitions import direction
 from mer_bench.results.canonical import digest
+from mer_bench.results.facts import Feature, MethodFacts, ProtocolFacts
 from mer_bench.results.record import Rejected
-from mer_bench.results.schema import Feature, MethodFacts, ProtocolFacts, Record
+from mer_bench.results.schema import Record
 
 #: badges of a card's status; faithful methods need none
 _STATUS = {"faithful": ""}

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from mer_bench import __version__
 from mer_bench.errors import UserError
-from mer_bench.results.schema import ENVIRONMENT, Code
+from mer_bench.results.facts import Code
+from mer_bench.results.schema import ENVIRONMENT
 
 PACKAGE = Path(__file__).parents[1]
 #: rooms and files whose sources touch numbers

@@ -14,19 +14,10 @@ from typing import Any, Literal, NamedTuple
 from mer_bench.errors import UserError
 from mer_bench.results import atomic
 from mer_bench.results.canonical import canonical, digest, plain
+from mer_bench.results.facts import Code, Cost, Feature, GroupScores, MethodFacts, ProtocolFacts, Selection
 from mer_bench.results.predictions import Predictions, read_predictions, write_predictions
 from mer_bench.results.provenance import code, environment
-from mer_bench.results.schema import (
-    Code,
-    Cost,
-    Feature,
-    GroupScores,
-    MethodFacts,
-    ProtocolFacts,
-    Record,
-    Selection,
-    Status,
-)
+from mer_bench.results.schema import Record, Status
 
 __all__ = [
     "Code",

@@ -1,7 +1,7 @@
 """The record of one run, schema 1: method x protocol x fold x seed. Written once, never changed.
 
 Nothing in it tells who ran it, where, or on whose data: no host, user or path; of the test items, aggregates only.
-The fields are their own documentation; `record` writes and reads them.
+The fields are their own documentation; `facts` holds the parts, `record` writes and reads the whole.
 """
 
 from __future__ import annotations
@@ -9,16 +9,28 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mer_bench.errors import UserError
 from mer_bench.metrics.definitions import METRICS, split
-from mer_bench.protocol import Protocol
 from mer_bench.results.canonical import digest
 from mer_bench.results.decode import decode
+from mer_bench.results.facts import (
+    NAME,
+    SHA,
+    VALUE,
+    Code,
+    Cost,
+    Feature,
+    GroupScores,
+    MethodFacts,
+    ProtocolFacts,
+    Selection,
+    readable,
+    require,
+)
 
 SCHEMA = "mer-bench/record/1"
 #: what may be said of the machine
@@ -28,197 +40,10 @@ ENVIRONMENT = frozenset(
         *("accelerator", "accelerators", "cpu_threads", "system", "machine", "deterministic", "tf32", "precision"),
     )
 )
-_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]{0,63}")
 _VARIANT = re.compile(r"default|paper|tuned-[1-9][0-9]{0,5}")
-_HEX = re.compile(r"[0-9a-f]{16,64}")
-_SHA = re.compile(r"[0-9a-f]{64}")
-_VALUE = re.compile(r"[A-Za-z0-9 ._+(),:@-]{0,100}")
 _DATE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?")
 
 Status = Literal["ok", "diverged", "oom", "failed", "timeout"]
-
-
-@dataclass(frozen=True)
-class ProtocolFacts:
-    """What a table needs to know of the protocol, so that it can be made from records alone.
-
-    Attributes:
-        name: slug.
-        hash: of the whole definition.
-        title: for people; the corpus and what is compared.
-        corpus: slug.
-        folds: planned test folds, numbered from 0.
-        seeds: planned seeds.
-        primary: ``task/metric``, the only one that ranks.
-        metrics: every one that is reported, the primary one first.
-        statistics: rule A, B or C.
-        cluster: the independent unit.
-        legacy: reproduces what a paper did; never ranked.
-        note: one sentence.
-    """
-
-    name: str
-    hash: str
-    title: str
-    corpus: str
-    folds: int
-    seeds: tuple[int, ...]
-    primary: str
-    metrics: tuple[str, ...]
-    statistics: Literal["A", "B", "C"]
-    cluster: str
-    legacy: bool = False
-    note: str = ""
-
-    @classmethod
-    def of(cls, protocol: Protocol, title: str = "") -> ProtocolFacts:
-        """The facts of a protocol; the title is the corpus's."""
-        shared = {f.name: getattr(protocol, f.name) for f in dataclasses.fields(cls) if f.name != "title"}
-        return cls(title=title or protocol.name, **shared)
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be a protocol."""
-        _require(_SLUG, self.name, "protocol.name")
-        _require(_SLUG, self.corpus, "protocol.corpus")
-        _require(_HEX, self.hash, "protocol.hash")
-        _readable(self.title, "protocol.title", 200)
-        _readable(self.note, "protocol.note", 1000)
-        if not 1 <= self.folds <= 10_000 or not 1 <= len(set(self.seeds)) == len(self.seeds) <= 1000:
-            raise UserError(
-                f"protocol: {self.folds} folds and seeds {self.seeds}; expected some of each, each seed once"
-            )
-        for metric in self.metrics:
-            split(metric)
-        if self.primary not in self.metrics:
-            raise UserError(f"protocol.primary is {self.primary!r}; expected one of its metrics")
-
-
-@dataclass(frozen=True)
-class MethodFacts:
-    """From the method's card.
-
-    Attributes:
-        slug: name of file, YAML and row.
-        title: as in the paper.
-        status: faithful, adapted, feature-level, reconstruction or control.
-        year: of the paper.
-    """
-
-    slug: str
-    title: str
-    status: str
-    year: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse names that could not be a file or a row."""
-        _require(_SLUG, self.slug, "method.slug")
-        _require(_SLUG, self.status, "method.status")
-        _readable(self.title, "method.title", 120)
-
-
-@dataclass(frozen=True)
-class Feature:
-    """One modality of the input.
-
-    Attributes:
-        modality: slug.
-        extractor: what made it, with its version.
-        dim: features per frame.
-    """
-
-    modality: str
-    extractor: str
-    dim: int
-
-    def __post_init__(self) -> None:
-        """Refuse names that could not stand in a table."""
-        _require(_SLUG, self.modality, "features.modality")
-        _readable(self.extractor, "features.extractor", 200)
-
-
-@dataclass(frozen=True)
-class Selection:
-    """How the scored weights were chosen.
-
-    Attributes:
-        rule: ``validation`` (best epoch on the inner validation part), ``fixed`` (the last of a fixed number),
-            ``none`` (nothing is trained), ``test`` (best epoch on the reported part: legacy protocols only).
-        metric: by which.
-        val_score: its value on the validation part.
-        chosen_epoch: from 0.
-        epochs: how many were trained.
-    """
-
-    rule: Literal["validation", "fixed", "none", "test"]
-    metric: str = ""
-    val_score: float | None = None
-    chosen_epoch: int | None = None
-    epochs: int = 0
-
-
-@dataclass(frozen=True)
-class GroupScores:
-    """A metric over groups of test items, without their names; see `mer_bench.metrics.group_summary`.
-
-    Attributes:
-        key: what the groups are (speaker, session, subject).
-        groups: how many were large enough.
-        mean: over groups.
-        sd: over groups.
-        worst: the worst of them.
-        worst_decile: what one group in ten falls short of.
-    """
-
-    key: str
-    groups: int
-    mean: float
-    sd: float
-    worst: float
-    worst_decile: float
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What the run took.
-
-    Attributes:
-        train_seconds: in training steps and what goes with them.
-        wall_seconds: start to record.
-        steps: optimiser steps.
-        parameters: trainable ones.
-        peak_memory_bytes: of the device, or of the process on a CPU; None where unknown.
-    """
-
-    train_seconds: float = 0.0
-    wall_seconds: float | None = None
-    steps: int = 0
-    parameters: int = 0
-    peak_memory_bytes: int | None = None
-
-
-@dataclass(frozen=True)
-class Code:
-    """Which code it was.
-
-    Attributes:
-        version: of the package.
-        hash: of every source file that touches numbers.
-        commit: of git, empty outside a checkout.
-        dirty: uncommitted changes in the package; None where unknown.
-    """
-
-    version: str
-    hash: str
-    commit: str = ""
-    dirty: bool | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse anything but a version and hashes."""
-        _require(_VALUE, self.version, "code.version")
-        _require(_SHA, self.hash, "code.hash")
-        if self.commit:
-            _require(_HEX, self.commit, "code.commit")
 
 
 @dataclass(frozen=True)
@@ -282,10 +107,10 @@ class Record:
         if self.schema != SCHEMA:
             raise UserError(f"schema is {self.schema!r}; this version reads {SCHEMA}")
         for name in ("run_key", "settings_hash", "data_fingerprint"):
-            _require(_SHA, getattr(self, name), name)
-        _require(_VARIANT, self.variant, "variant")
-        _require(_NAME, self.executor, "executor")
-        _require(_DATE, self.finished_utc, "finished_utc")
+            require(SHA, getattr(self, name), name)
+        require(_VARIANT, self.variant, "variant")
+        require(NAME, self.executor, "executor")
+        require(_DATE, self.finished_utc, "finished_utc")
         if not 0 <= self.fold < self.protocol.folds:
             raise UserError(f"fold is {self.fold}; the protocol has folds 0 to {self.protocol.folds - 1}")
         offered = [feature.modality for feature in self.features]
@@ -296,12 +121,12 @@ class Record:
         for key, value in self.environment.items():
             if key not in ENVIRONMENT:
                 raise UserError(f"environment.{key[:40]!r} is not on the list of what a record may hold")
-            _require(_VALUE, value, f"environment.{key}")
+            require(VALUE, value, f"environment.{key}")
         for name, sha in self.files.items():
-            _require(_NAME, name, "a name in files")
-            _require(_SHA, sha, f"files.{name}")
+            require(NAME, name, "a name in files")
+            require(SHA, sha, f"files.{name}")
         for warning in self.warnings:
-            _readable(warning, "warnings", 500)
+            readable(warning, "warnings", 500)
         _check_metrics(self)
 
     def plain(self) -> dict[str, Any]:
@@ -340,7 +165,7 @@ def _check_metrics(record: Record) -> None:
     if lacking:
         raise UserError(f"metrics.full lacks {', '.join(lacking)}")
     for condition, values in record.metrics.items():
-        _require(_NAME, condition, "a condition in metrics")
+        require(NAME, condition, "a condition in metrics")
         for metric, value in values.items():
             low, high = _bounds(metric)
             if not low <= value <= high:
@@ -352,20 +177,6 @@ def _check_metrics(record: Record) -> None:
 @functools.lru_cache(4096)
 def _bounds(metric: str) -> tuple[float, float]:
     return METRICS[split(metric)[1]].bounds
-
-
-def _require(pattern: re.Pattern[str], value: str, where: str) -> None:
-    if not pattern.fullmatch(value):
-        raise UserError(f"{where} is {value[:60]!r}; expected {pattern.pattern}")
-
-
-def _readable(value: str, where: str, longest: int) -> None:
-    """Text of one line without control, formatting, private or unassigned characters."""
-    if len(value) > longest or any(unicodedata.category(c) in _UNREADABLE for c in value):
-        raise UserError(f"{where} is {value[:60]!r}; expected one line of at most {longest} printable characters")
-
-
-_UNREADABLE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 
 
 def _plain(value: Any) -> Any:

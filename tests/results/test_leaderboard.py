@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from mer_bench.cli.leaderboard import main
 from mer_bench.errors import UserError
 from mer_bench.results import markdown
+from mer_bench.results.facts import Feature
 from mer_bench.results.leaderboard import build, write_pages
 from mer_bench.results.record import Rejected, settings_hash, write_record
-from mer_bench.results.schema import Feature
 from tests.results.factory import AUDIO, PROTOCOL, TEXT, VISION, make, runs
 
 ERROR = dataclasses.replace(PROTOCOL, name="mosi", primary="sentiment/mae", metrics=("sentiment/mae", "sentiment/ccc"))
