@@ -21,8 +21,10 @@ def main(argv: list[str]) -> int:
         prog="mer-bench leaderboard",
         description="Make markdown pages from records: one for each protocol and feature set, and an index.",
     )
-    parser.add_argument("--records", type=Path, default=Path("runs"), metavar="DIR", help="searched for record.json")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the pages go")
+    parser.add_argument(
+        "--records", type=Path, default=Path("runs"), metavar="DIR", help="searched for record.json (runs)"
+    )
+    parser.add_argument("--out", type=Path, default=Path("board"), metavar="DIR", help="where the pages go (board)")
     parser.add_argument("--strict", action="store_true", help="exit with 2 when a record is left out")
     options = parser.parse_args(argv)
 

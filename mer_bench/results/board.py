@@ -251,15 +251,25 @@ def _spread(values: Sequence[float]) -> float | None:
 
 def _with_gain(lines: list[Line], protocol: ProtocolFacts) -> list[Line]:
     """Gain of complete lines over the best complete single modality."""
-    sign, primary = direction(protocol.primary), protocol.primary
-    single = [sign * line.means[primary] for line in lines if line.control and line.complete]
-    if not single:
+    best, primary = best_single(lines, protocol), protocol.primary
+    if best is None:
         return lines
-    best = max(single)
+    sign, beaten = direction(primary), best.means[primary]
     return [
-        replace(line, gain=sign * line.means[primary] - best) if line.complete and not line.control else line
+        replace(line, gain=sign * (line.means[primary] - beaten)) if line.complete and not line.control else line
         for line in lines
     ]
+
+
+def best_single(lines: Iterable[Line], protocol: ProtocolFacts) -> Line | None:
+    """The complete line of a single modality with the best mean test score; the first by name among equals."""
+    single = [line for line in lines if line.control and line.complete and "TEST-SELECTED" not in line.badges]
+    sign = -direction(protocol.primary)
+    return min(
+        single,
+        key=lambda line: (sign * line.means[protocol.primary], line.method.slug, line.modalities, line.settings),
+        default=None,
+    )
 
 
 #: a line that has one of these is shown without a rank

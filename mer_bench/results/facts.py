@@ -77,6 +77,7 @@ class ProtocolFacts:
         require(HEX, self.hash, "protocol.hash")
         readable(self.title, "protocol.title", 200)
         readable(self.note, "protocol.note", 1000)
+        readable(self.cluster, "protocol.cluster", 64)
         if not 1 <= self.folds <= 10_000 or not 1 <= len(set(self.seeds)) == len(self.seeds) <= 1000:
             raise UserError(
                 f"protocol: {self.folds} folds and seeds {self.seeds}; expected some of each, each seed once"
@@ -149,6 +150,11 @@ class Selection:
     chosen_epoch: int | None = None
     epochs: int = 0
 
+    def __post_init__(self) -> None:
+        """Refuse an unknown metric."""
+        if self.metric:
+            split(self.metric)
+
 
 @dataclass(frozen=True)
 class GroupScores:
@@ -169,6 +175,10 @@ class GroupScores:
     sd: float
     worst: float
     worst_decile: float
+
+    def __post_init__(self) -> None:
+        """Refuse a key that could not stand in a table."""
+        readable(self.key, "groups.key", 64)
 
 
 @dataclass(frozen=True)

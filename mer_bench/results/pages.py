@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mer_bench.metrics.definitions import METRICS, direction, split
-from mer_bench.results.board import Board, Line
+from mer_bench.results.board import Board, Line, best_single
 from mer_bench.results.facts import ProtocolFacts
 from mer_bench.results.markdown import DASH, code, count, number, table, text
 from mer_bench.results.record import Rejected
@@ -95,7 +95,7 @@ def _scores(protocol: ProtocolFacts, lines: Sequence[Line]) -> str:
         [
             DASH if line.rank is None else str(line.rank),
             label(line),
-            text(" · ".join(line.badges)) or DASH,
+            text(", ".join(line.badges)) or DASH,
             show(protocol.primary, line.means.get(protocol.primary)),
             show(protocol.primary, line.spread),
             *(show(metric, line.means.get(metric)) for metric in others),
@@ -138,9 +138,8 @@ def _remarks(protocol: ProtocolFacts, lines: Sequence[Line]) -> str:
         header = ["method", *(f"fold {fold}" for fold in range(protocol.folds))]
         rows = [[label(line), *(show(protocol.primary, value) for value in line.folds)] for line in lines]
         parts.append(f"{_title(protocol, protocol.primary)} by fold, mean over seeds:\n\n{table(header, rows)}")
-    single = [line for line in lines if line.control and line.complete]
-    if single:
-        best = min(single, key=lambda line: -direction(protocol.primary) * line.means[protocol.primary])
+    best = best_single(lines, protocol)
+    if best is not None:
         parts.append(
             f"Gain is over the best single modality by its mean test score, {label(best)}; above zero is better.\n"
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -44,6 +45,7 @@ __all__ = [
 ]
 
 NAME = "record.json"
+_FILE = re.compile(r"record\.json|conflict-[0-9a-f]{16}\.json")
 _LARGEST = 4 << 20
 
 
@@ -111,7 +113,7 @@ def write_record(folder: Path, record: Record) -> Literal["written", "kept"]:
     if atomic.create(path, _encode(record)):
         return "written"
     try:
-        there = read_record(path)
+        there = _read(path)
     except UserError as error:
         raise UserError(f"{path} exists but is unusable ({error}); move it away and run again") from None
     if there.run_key == record.run_key and there.numbers() == record.numbers():
@@ -132,6 +134,14 @@ def read_record(path: Path) -> Record:
     Raises:
         UserError: it cannot be read, does not fit the schema, or was changed after it was written.
     """
+    try:
+        return _read(path)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> Record:
+    """As `read_record`; messages leave out the path."""
     if path.is_symlink() or not path.is_file():
         raise UserError("not a plain file")
     if path.stat().st_size > _LARGEST:
@@ -148,15 +158,16 @@ def read_record(path: Path) -> Record:
     record = Record.from_plain(data)
     if digest(data) != stated:
         raise UserError("its content does not match its record_id: it was changed after it was written")
-    record.__dict__["record_id"] = stated  # just computed; saves doing it again
+    record.__dict__["record_id"] = stated  # fills the cached property: computing it again would double the time
     return record
 
 
 def read_records(folder: Path) -> tuple[list[Record], list[Rejected]]:
-    """Every record below a folder, in no particular meaning of order (sorted by path).
+    """Every record below a folder, sorted by path.
 
     Returns:
-        Usable records, and those that are not, with the reason.
+        Usable records, and those that are not, with the reason; so are results that contradicted a record (see
+        `write_record`).
 
     Raises:
         UserError: there is no such folder.
@@ -166,14 +177,20 @@ def read_records(folder: Path) -> tuple[list[Record], list[Rejected]]:
     records, rejected = [], []
     for path in _paths(folder):
         try:
-            records.append(read_record(path))
+            found = _read(path)
         except UserError as error:
             rejected.append(Rejected(path.relative_to(folder).as_posix(), str(error)))
+            continue
+        if path.name == NAME:
+            records.append(found)
+        else:
+            reason = "CONFLICT: the same run with another result; the record beside it counts"
+            rejected.append(Rejected(path.relative_to(folder).as_posix(), reason))
     return records, rejected
 
 
 def _paths(folder: Path) -> Sequence[Path]:
-    found = [Path(root, name) for root, _, names in os.walk(folder) for name in names if name == NAME]
+    found = [Path(root, name) for root, _, names in os.walk(folder) for name in names if _FILE.fullmatch(name)]
     return sorted(found, key=lambda path: path.as_posix())
 
 

@@ -40,6 +40,7 @@ ENVIRONMENT = frozenset(
         *("accelerator", "accelerators", "cpu_threads", "system", "machine", "deterministic", "tf32", "precision"),
     )
 )
+_ROUNDING = 1e-9  # of sums of many items: no reason to lose a run
 _VARIANT = re.compile(r"default|paper|tuned-[1-9][0-9]{0,5}")
 _DATE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)?")
 
@@ -125,6 +126,8 @@ class Record:
         for name, sha in self.files.items():
             require(NAME, name, "a name in files")
             require(SHA, sha, f"files.{name}")
+        for part in self.items:
+            require(NAME, part, "a part in items")
         for warning in self.warnings:
             readable(warning, "warnings", 500)
         _check_metrics(self)
@@ -168,7 +171,7 @@ def _check_metrics(record: Record) -> None:
         require(NAME, condition, "a condition in metrics")
         for metric, value in values.items():
             low, high = _bounds(metric)
-            if not low <= value <= high:
+            if not low - _ROUNDING <= value <= high + _ROUNDING:
                 raise UserError(f"metrics.{condition}.{metric} is {value}; expected {low:g} to {high:g}")
     for metric in record.groups:
         split(metric)

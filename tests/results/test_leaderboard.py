@@ -116,7 +116,7 @@ def test_incomplete_rows_stand_below_unranked():
     lines = scores([*runs("weak", [[0.2, 0.2]] * 3), *runs("strong", [[0.9, 0.9], [0.9]])])
     assert [(row["#"], row["method"], row["badges"], row["runs"]) for row in lines] == [
         ("1", "Weak (2024) `weak`", "CONTROL", "6/6"),
-        ("—", "Strong (2024) `strong`", "INCOMPLETE 3/6 · CONTROL", "3/6"),
+        ("—", "Strong (2024) `strong`", "INCOMPLETE 3/6, CONTROL", "3/6"),
     ]
 
 
@@ -126,13 +126,13 @@ def test_failures_count_and_extra_seeds_do_not():
     records.append(make("concat", 0, 77, 1.0))
     page = only_page(records)
     row = tables(page)[1][0]
-    assert (row["#"], row["badges"], row["UA % ↑"]) == ("—", "INCOMPLETE 5/6 · DIVERGED 1 · CONTROL", "50.00")
+    assert (row["#"], row["badges"], row["UA % ↑"]) == ("—", "INCOMPLETE 5/6, DIVERGED 1, CONTROL", "50.00")
     assert "not counted: Concat (2024) `concat` 1." in page
 
 
 def test_a_method_without_any_score_is_still_shown():
     row = scores([*runs("a", [[0.5, 0.5]] * 3), make("b", status="oom", metrics={}, files={})])[1]
-    assert (row["UA % ↑"], row["parameters"], row["badges"]) == ("—", "—", "INCOMPLETE 0/6 · OOM 1 · CONTROL")
+    assert (row["UA % ↑"], row["parameters"], row["badges"]) == ("—", "—", "INCOMPLETE 0/6, OOM 1, CONTROL")
 
 
 def test_single_modalities_are_controls_and_the_best_of_them_is_what_fusion_must_beat():
@@ -215,7 +215,7 @@ def test_variants_have_tables_of_their_own_and_papers_settings_never_rank():
     assert re.findall(r"## Settings: (.+)", page) == ["default", "paper", "tuned-20"]
     default, paper, tuned = (table for table in tables(page) if table and "gain" in table[0])
     assert (default[0]["#"], default[0]["gain"]) == ("1", "+10.00")
-    assert (paper[0]["#"], paper[0]["badges"]) == ("—", "PAPER-SETTINGS · CONTROL")
+    assert (paper[0]["#"], paper[0]["badges"]) == ("—", "PAPER-SETTINGS, CONTROL")
     assert (tuned[0]["#"], tuned[0]["gain"]) == ("1", "—")  # its unimodal runs are not there
 
 
@@ -223,7 +223,7 @@ def test_legacy_and_test_selected_rows_never_rank():
     legacy = dataclasses.replace(PROTOCOL, legacy=True)
     assert scores(runs("a", [[0.5, 0.5]] * 3, protocol=legacy))[0]["#"] == "—"
     row = scores(runs("a", [[0.5, 0.5]] * 3, rule="test"))[0]
-    assert (row["#"], row["badges"]) == ("—", "TEST-SELECTED · CONTROL")
+    assert (row["#"], row["badges"]) == ("—", "TEST-SELECTED, CONTROL")
 
 
 def test_different_settings_and_code_are_never_mixed_in_silence():
@@ -231,7 +231,7 @@ def test_different_settings_and_code_are_never_mixed_in_silence():
     assert len({row["method"] for row in scores(records)}) == 2
     records = runs("concat", [[0.5, 0.5]] * 3, card="adapted")
     changed = dataclasses.replace(records[0], code=dataclasses.replace(records[0].code, hash="9" * 64))
-    assert scores([changed, *records[1:]])[0]["badges"] == "MIXED-CODE · ADAPTED"
+    assert scores([changed, *records[1:]])[0]["badges"] == "MIXED-CODE, ADAPTED"
 
 
 # records that cannot be used ----------------------------------------------------------------------------------------

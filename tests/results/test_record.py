@@ -134,6 +134,8 @@ def test_facts_come_from_the_protocol():
         (lambda r: r["environment"].update(HOSTNAME="x"), "'HOSTNAME' is not on the list"),
         (lambda r: r["environment"].update(machine="/home/me"), "environment.machine is '/home/me'"),
         (lambda r: r["files"].update({"../x": "e" * 64}), "a name in files"),
+        (lambda r: r["selection"].update(metric="emotion/luck"), "no metric 'luck'"),
+        (lambda r: r.update(items={"a b": 1}), "a part in items"),
         (lambda r: r["selection"].update(rule="luck"), "expected one of validation, fixed, none, test"),
         (lambda r: r.update(metrics=[]), "record.metrics is .*; expected a mapping"),
     ],
@@ -179,7 +181,9 @@ def test_a_second_run_with_other_numbers_is_a_conflict(tmp_path):
         write_record(tmp_path, other)
     assert (tmp_path / "record.json").read_bytes() == before
     assert read_record(tmp_path / name) == other
-    assert len(read_records(tmp_path)[0]) == 1  # the other one is kept, but does not count
+    records, rejected = read_records(tmp_path)  # the other one is kept and named, but does not count
+    assert len(records) == 1 and [entry.path for entry in rejected] == [name]
+    assert rejected[0].reason.startswith("CONFLICT")
 
 
 def test_an_unusable_record_in_the_way_is_named_and_kept(tmp_path):
