@@ -12,7 +12,7 @@ from mer_bench.types import Batch, Features, Outputs, Tasks
 
 
 class Concat(FusionMethod):
-    """Encode each modality, average over time, concatenate, one hidden layer, one head per task.
+    """Average each modality over time, encode, concatenate, one hidden layer, one head per task.
 
     A modality that is absent is a zero vector. There is no availability bit: an encoded modality is never exactly zero,
     so the hidden layer can tell the two apart, and no weight is left untrained where training data are complete.
@@ -21,7 +21,7 @@ class Concat(FusionMethod):
         features: any number of modalities.
         tasks: any, of one level.
         dim: width of encoders and hidden layer (ours).
-        layers: transformer layers of each encoder (ours).
+        layers: transformer layers of each encoder, before the average (ours).
         dropout: in encoders and hidden layer (ours).
     """
 

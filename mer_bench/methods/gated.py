@@ -25,7 +25,7 @@ class Gated(FusionMethod):
         features: two or more modalities.
         tasks: any, of one level.
         dim: width of encoders and unit (ours).
-        layers: transformer layers of each encoder (ours).
+        layers: transformer layers of each encoder, before the average (ours).
         dropout: in encoders and on the fused vector (ours).
     """
 

@@ -9,13 +9,13 @@ from mer_bench.types import Batch, Features, Outputs, Tasks
 
 
 class Unimodal(FusionMethod):
-    """Encode, average over time, one hidden layer, one head per task: `Concat` with a single modality.
+    """Average over time, encode, one hidden layer, one head per task: `Concat` with a single modality.
 
     Args:
         features: exactly one modality.
         tasks: any, of one level.
         dim: width of encoder and hidden layer (ours).
-        layers: transformer layers of the encoder (ours).
+        layers: transformer layers of the encoder, before the average (ours).
         dropout: in encoder and hidden layer (ours).
     """
 

@@ -16,7 +16,9 @@ from mer_bench.types import FeatureSpec, Level, Masked
 
 
 class SequenceEncoder(nn.Module):
-    """Each frame through one linear layer, then transformer layers or, without any, a GELU.
+    """Each frame through one linear layer, then transformer layers or, without any, a GELU and dropout.
+
+    Without layers it works on any leading axes, so on (batch, features) too.
 
     Args:
         spec: the modality.
@@ -43,7 +45,10 @@ class SequenceEncoder(nn.Module):
 
 
 class ModalityEncoder(nn.Module):
-    """A `SequenceEncoder`, averaged over the observed frames where the task asks for one answer per item.
+    """A modality as one vector per item, or per frame where the tasks ask for frames.
+
+    Item level without transformer layers: the mean over observed frames, then the linear layer and GELU, so nothing in
+    the result depends on which features stood in the same frame. With layers: a `SequenceEncoder`, then the mean.
 
     Args:
         spec: the modality.
@@ -58,12 +63,14 @@ class ModalityEncoder(nn.Module):
         self, spec: FeatureSpec, dim: int, *, level: Level, layers: int = 0, heads: int = 4, dropout: float = 0.1
     ) -> None:
         super().__init__()
-        self.level = level
+        self.level, self.related = level, layers > 0
         self.frames = SequenceEncoder(spec, dim, layers=layers, heads=heads, dropout=dropout)
 
     def forward(self, x: Masked) -> Masked:
         """Values (batch, time, features) to (batch, dim) or (batch, time, dim), zero where masked."""
-        return at_level(self.frames(x), self.level)
+        if self.related:
+            return at_level(self.frames(x), self.level)
+        return self.frames(at_level(x, self.level))
 
 
 def at_level(x: Masked, level: Level) -> Masked:

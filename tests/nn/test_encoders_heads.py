@@ -23,7 +23,8 @@ def sequence() -> Masked:
 
 
 @pytest.mark.parametrize("layers", [0, 1])
-def test_item_level_is_the_mean_of_frame_level(layers):
+def test_item_level_against_frame_level(layers):
+    """With layers the mean of the encoded frames; without, the mean frame encoded as if it were the only one."""
     torch.manual_seed(0)
     frame = ModalityEncoder(SPEC, 8, level="frame", layers=layers).double().eval()
     item = ModalityEncoder(SPEC, 8, level="item", layers=layers).double().eval()
@@ -31,11 +32,24 @@ def test_item_level_is_the_mean_of_frame_level(layers):
     x = sequence()
     frames, pooled = frame(x), item(x)
     assert torch.equal(frames.mask, x.mask) and torch.equal(pooled.mask, x.mask.any(1))
-    for i in range(4):
-        seen = frames.values[i, x.mask[i]]
-        expected = seen.mean(0) if len(seen) else torch.zeros(8).double()
-        torch.testing.assert_close(pooled.values[i], expected)
     assert torch.equal(frames.values[~x.mask], torch.zeros_like(frames.values[~x.mask]))
+    for i in range(4):
+        seen = x.values[i, x.mask[i]]
+        expected = torch.zeros(8).double()
+        if len(seen) and layers:
+            expected = frames.values[i, x.mask[i]].mean(0)
+        elif len(seen):
+            only = Masked(seen.mean(0)[None, None], torch.ones(1, 1, dtype=torch.bool))
+            expected = frame(only).values[0, 0]
+        torch.testing.assert_close(pooled.values[i], expected)
+
+
+def test_without_layers_an_item_is_its_mean_frame():
+    """Two items with the same mean are one and the same: what `concat` cannot see (synergy_lookup)."""
+    encoder = ModalityEncoder(SPEC, 8, level="item").double().eval()
+    a = torch.tensor([[[1.0, 0, 0], [0, 1, 0]], [[1, 1, 0], [0, 0, 0]]]).double()
+    out = encoder(Masked(a, torch.ones(2, 2, dtype=torch.bool))).values
+    torch.testing.assert_close(out[0], out[1])
 
 
 def test_only_transformer_layers_see_the_order_of_frames():
