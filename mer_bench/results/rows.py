@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mer_bench.results.facts import MethodFacts
 from mer_bench.results.samples import PROJECTION, Design, Entry, Grid, Key
-from mer_bench.results.schema import MethodFacts
 from mer_bench.results.statistics import (
     Difference,
     Estimate,

@@ -15,7 +15,8 @@ import numpy as np
 
 from mer_bench.errors import UserError
 from mer_bench.metrics.definitions import direction
-from mer_bench.results.schema import ProtocolFacts, Record
+from mer_bench.results.facts import ProtocolFacts
+from mer_bench.results.schema import Record
 from mer_bench.results.statistics import Folds, LeaveOneOut, Rule, SingleSplit, mean, missing_auc
 from mer_bench.results.statistics.estimates import Array
 

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mer_bench.errors import UserError
+from mer_bench.results.facts import ProtocolFacts
+from mer_bench.results.grids import grids_of, row_name, samples_of, used
 from mer_bench.results.rows import Row, Verdicts, make_row
-from mer_bench.results.samples import FULL, Design, Entry, Grid, Key, design
-from mer_bench.results.schema import ProtocolFacts, Record
+from mer_bench.results.samples import Entry, Grid, Key, design
+from mer_bench.results.schema import Record
 from mer_bench.results.statistics import (
     Difference,
     RankInterval,
@@ -78,35 +79,49 @@ def make_tables(
         code: hash of the current code, to mark stale rows; empty marks none.
         draws: bootstrap resamples for rank intervals (rule A).
     """
-    groups: dict[tuple[str, str, str, str], list[Entry]] = {}
-    for record in sorted(records, key=lambda record: record.record_id):
+    groups: dict[tuple[str, str, str, str], list[Record]] = {}
+    for record in records:
         settings = record.protocol.name, record.protocol.hash, record.data_fingerprint, record.variant
-        groups.setdefault(settings, []).append(Entry(record, (statistics or {}).get(record.run_key, {})))
+        groups.setdefault(settings, []).append(record)
     found = []
     for settings in sorted(groups):
         same = groups[settings]
-        sets = {_modalities(entry) for entry in same}
+        sets = {used(record) for record in same}
         wide = {modalities for modalities in sets if len(modalities) > 1} or {tuple(sorted(set().union(*sets)))}
         for modalities in sorted(wide):
-            inside = [entry for entry in same if _belongs(_modalities(entry), modalities)]
-            found.append(_table(inside, modalities, code, draws))
+            inside = [record for record in same if _belongs(used(record), modalities)]
+            found.append(make_table(inside, modalities, statistics=statistics, code=code, draws=draws))
     return found
-
-
-def _modalities(entry: Entry) -> tuple[str, ...]:
-    return tuple(sorted(entry.record.modalities))
 
 
 def _belongs(mine: tuple[str, ...], modalities: tuple[str, ...]) -> bool:
     return mine == modalities or (len(mine) == 1 and mine[0] in modalities)
 
 
-def _table(entries: list[Entry], modalities: tuple[str, ...], code: str, draws: int) -> Table:
-    first = entries[0].record
+def make_table(
+    records: Iterable[Record],
+    modalities: tuple[str, ...],
+    *,
+    statistics: Mapping[str, Mapping[str, ClusterStatistics]] | None = None,
+    code: str = "",
+    draws: int = DRAWS,
+) -> Table:
+    """The table of records that belong together.
+
+    Args:
+        records: of one protocol, one feature file and one variant; at least one.
+        modalities: the feature set, sorted. Rows that use others stand beside it, unranked.
+        statistics: see `make_tables`.
+        code: see `make_tables`.
+        draws: see `make_tables`.
+    """
+    ordered = sorted(records, key=lambda record: record.record_id)
+    entries = [Entry(record, (statistics or {}).get(record.run_key, {})) for record in ordered]
+    first = ordered[0]
     plan = design(first.protocol)
     rule = plan.rule(entries)
-    grids, doubtful = _grids(entries, plan)
-    samples, refused = _samples(grids, plan, rule)
+    grids, doubtful = grids_of(entries, plan)
+    samples, refused = samples_of(grids, plan, rule, REFERENCE)
     honest = {key: sample for key, sample in samples.items() if _honest(grids[key], code)}
     ranked = {
         key: sample
@@ -119,7 +134,7 @@ def _table(entries: list[Entry], modalities: tuple[str, ...], code: str, draws: 
         for key, sample in honest.items()
         if reference is not None and key != reference
     }
-    pairs = rule.pair_differences({_name(key): sample for key, sample in ranked.items()}).values()
+    pairs = rule.pair_differences({row_name(key): sample for key, sample in ranked.items()}).values()
     verdicts = Verdicts(
         samples=samples,
         reference=None if reference is None else samples[reference],
@@ -138,48 +153,6 @@ def _table(entries: list[Entry], modalities: tuple[str, ...], code: str, draws: 
         resolution=resolution(pairs, comparisons=len(CONFIRMATORY)) if pairs else None,
         problems=tuple(sorted(doubtful + refused + ambiguous)),
     )
-
-
-def _grids(entries: Iterable[Entry], plan: Design) -> tuple[dict[Key, Grid], list[str]]:
-    """Runs by row. Two records for one place count as none: nobody may choose between them."""
-    places: dict[Key, dict[tuple[int, int], list[Entry]]] = {}
-    for entry in entries:
-        record = entry.record
-        key = record.method.slug, _modalities(entry), record.settings_hash
-        places.setdefault(key, {}).setdefault((record.fold, record.seed), []).append(entry)
-    grids, problems, planned = dict[Key, Grid](), [], set(plan.planned)
-    for key in sorted(places):
-        for (fold, seed), found in places[key].items():
-            where = f"{_name(key)}, fold {fold}, seed {seed}"
-            if (fold, seed) not in planned:
-                problems.append(f"{where}: the protocol does not plan this run; it is left out")
-            elif len(found) > 1:
-                problems.append(f"{where}: {len(found)} records for one run; none of them counts")
-        grids[key] = {place: found[0] for place, found in places[key].items() if len(found) == 1 and place in planned}
-    return grids, problems
-
-
-def _samples(grids: Mapping[Key, Grid], plan: Design, rule: Rule) -> tuple[dict[Key, Array], list[str]]:
-    """Samples of the complete rows; one that cannot carry an interval, or cannot be paired, is named instead."""
-    samples, problems = dict[Key, Array](), []
-    complete = [
-        key
-        for key, grid in grids.items()
-        if all(place in grid and grid[place].record.status == "ok" for place in plan.planned)
-    ]
-    for key in sorted(complete, key=lambda key: (key[0] != REFERENCE, key)):
-        try:
-            sample = plan.sample(grids[key], FULL)
-            rule.score(sample)
-        except UserError as error:
-            problems.append(f"{_name(key)}: no interval: {error}")
-            continue
-        first = next(iter(samples), key)
-        if plan.units(grids[key]) != plan.units(grids[first]):
-            problems.append(f"{_name(key)}: no interval: tested on other {plan.protocol.cluster}s than {_name(first)}")
-            continue
-        samples[key] = sample
-    return samples, problems
 
 
 def _honest(grid: Grid, code: str) -> bool:
@@ -202,18 +175,14 @@ def _reference(samples: Iterable[Key], modalities: tuple[str, ...]) -> tuple[Key
 def _tested(differences: Mapping[Key, Difference], modalities: tuple[str, ...]) -> dict[Key, Tested]:
     """Confirmatory is a seed method on the table's own feature set, in its only settings; all else is exploratory."""
     own = [key[0] for key in differences if key[1] == modalities]
-    names = {key: key[0] if key[1] == modalities and own.count(key[0]) == 1 else _name(key) for key in differences}
+    names = {key: key[0] if key[1] == modalities and own.count(key[0]) == 1 else row_name(key) for key in differences}
     tested = families({name: differences[key].p for key, name in names.items()}, CONFIRMATORY)
     return {key: tested[name] for key, name in names.items()}
 
 
 def _ranks(rule: Rule, ranked: Mapping[Key, Array], draws: int) -> dict[Key, RankInterval]:
-    found = rank_intervals(rule, {_name(key): sample for key, sample in ranked.items()}, draws=draws)
-    return {key: found[_name(key)] for key in ranked}
-
-
-def _name(key: Key) -> str:
-    return f"{key[0]} ({', '.join(key[1])}; settings {key[2][:8]})"
+    found = rank_intervals(rule, {row_name(key): sample for key, sample in ranked.items()}, draws=draws)
+    return {key: found[row_name(key)] for key in ranked}
 
 
 def _place(row: Row, rule: Rule) -> tuple[bool, float, str, tuple[str, ...], str]:

@@ -10,16 +10,8 @@ import numpy as np
 import pytest
 
 from mer_bench.metrics import cluster_statistics
-from mer_bench.results.schema import (
-    Code,
-    Cost,
-    Feature,
-    GroupScores,
-    MethodFacts,
-    ProtocolFacts,
-    Record,
-    Selection,
-)
+from mer_bench.results.facts import Code, Cost, Feature, GroupScores, MethodFacts, ProtocolFacts, Selection
+from mer_bench.results.schema import Record
 from mer_bench.results.statistics import Folds, LeaveOneOut, RankInterval, SingleSplit, families, missing_auc
 from mer_bench.results.tables import make_tables
 from mer_bench.types import TaskSpec
