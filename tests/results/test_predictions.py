@@ -48,6 +48,8 @@ def test_the_same_content_gives_the_same_bytes(tmp_path):
     first = write_predictions(one, IDS, OUTPUTS)
     second = write_predictions(two, IDS, {key: OUTPUTS[key].astype("f8") for key in reversed(OUTPUTS)})
     assert first == second and one.read_bytes() == two.read_bytes()
+    with zipfile.ZipFile(one) as archive:  # nor does the clock matter
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_numpy_reads_it_without_pickles(tmp_path):
