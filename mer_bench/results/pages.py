@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mer_bench.metrics.definitions import METRICS, direction, split
-from mer_bench.results.board import Board, Line, best_single
+from mer_bench.results.board import Board
 from mer_bench.results.facts import ProtocolFacts
+from mer_bench.results.lines import Line
 from mer_bench.results.markdown import DASH, code, count, number, table, text
 from mer_bench.results.record import Rejected
 
@@ -138,10 +139,10 @@ def _remarks(protocol: ProtocolFacts, lines: Sequence[Line]) -> str:
         header = ["method", *(f"fold {fold}" for fold in range(protocol.folds))]
         rows = [[label(line), *(show(protocol.primary, value) for value in line.folds)] for line in lines]
         parts.append(f"{_title(protocol, protocol.primary)} by fold, mean over seeds:\n\n{table(header, rows)}")
-    best = best_single(lines, protocol)
-    if best is not None:
+    if any(line.gain is not None for line in lines):
         parts.append(
-            f"Gain is over the best single modality by its mean test score, {label(best)}; above zero is better.\n"
+            "Gain is over the best single modality by its mean test score on the same folds and seeds; above zero is "
+            "better.\n"
         )
     extra = [f"{label(line)} {line.extra}" for line in lines if line.extra]
     if extra:

@@ -153,7 +153,18 @@ def test_single_modalities_are_controls_and_the_best_of_them_is_what_fusion_must
         ("—", "`unimodal`, text only", "—"),
         ("—", f"`unimodal`, audio only `{tags[1]}`", "—"),
     ]
-    assert "single modality by its mean test score, Unimodal (2024) `unimodal`, audio only" in page
+    assert "Gain is over the best single modality" in page
+
+
+def test_gain_of_an_unfinished_row_is_over_the_runs_that_it_has():
+    records = [
+        *runs("concat", [[0.6], [0.7]]),
+        *runs("unimodal", [[0.5, 0.9], [0.4, 0.9], [0.9, 0.9]], features=(AUDIO,)),
+        *runs("unimodal", [[0.55, 0.1]], features=(TEXT,)),  # better on fold 0, but fold 1 is not there
+    ]
+    lines = {row["method"].split(" ", 2)[2]: row for row in scores(records)}
+    assert lines["`concat`"]["gain"] == "+20.00" and "INCOMPLETE 2/6" in lines["`concat`"]["badges"]
+    assert scores(records[:2])[0]["gain"] == "—"
 
 
 def test_gain_is_positive_for_better_also_where_less_is_better():
@@ -247,6 +258,14 @@ def test_copies_count_once_and_conflicts_not_at_all():
     assert [entry.reason.startswith("CONFLICT: 2 records") for entry in left_out] == [True, True]
     assert "5/6" in next(text for name, text in pages.items() if "--" in name)
     assert pages["README.md"].count("CONFLICT") == 2
+
+
+def test_two_runs_for_one_place_do_not_make_up_for_a_missing_one():
+    records = runs("concat", [[0.5, 0.5]] * 3)
+    records[5] = make("concat", 0, 0, 0.5, run_key="f" * 64)
+    pages, left_out = build(records)
+    assert [entry.reason for entry in left_out] == ["CONFLICT: 2 runs claim fold 0, seed 0; none counts"] * 2
+    assert "INCOMPLETE 4/6" in next(text for name, text in pages.items() if "--" in name)
 
 
 def test_unreadable_records_are_named_in_the_index():
