@@ -60,11 +60,18 @@ class MLPHeads(nn.Module):
 
         split = {"regression"} if per_dimension else set()
         sizes = {name: (1,) * spec.size if spec.kind in split else (spec.size,) for name, spec in tasks.items()}
-        self.networks = nn.ModuleDict({name: nn.ModuleList(map(network, parts)) for name, parts in sizes.items()})
+        self.networks = nn.ModuleDict({name: _SideBySide(map(network, parts)) for name, parts in sizes.items()})
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(..., dim) to (..., size) by task."""
-        return {name: torch.cat([network(x) for network in parts], -1) for name, parts in self.networks.items()}
+        return {name: networks(x) for name, networks in self.networks.items()}
+
+
+class _SideBySide(nn.ModuleList):
+    """Several networks on the same input, results concatenated."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([network(x) for network in self], dim=-1)
 
 
 class MLP(nn.Sequential):
