@@ -13,6 +13,14 @@ Names in `Outputs.hidden`, the vocabulary that auxiliary losses rely on (a metho
 | ``decoded/<m>``, ``input/<m>`` | batch x dim | reconstruction and its target |
 | ``logits/<m>/<task>`` | as logits | prediction from one modality |
 | ``match/<a>/<b>`` | batch x 2 | "is b's partner of the same label?", seen from a: different, same |
+
+Where a step has several views, the training loop adds to the outputs of the first one, for each further view ``<v>``
+by its name in the schedule (``only_<m>``):
+
+| key | shape | meaning |
+| :-- | :-- | :-- |
+| ``view/<v>/<task>`` | as logits | prediction of the task from that view |
+| ``view/<v>/seen`` | batch, bool | the view leaves this item something to predict from |
 """
 
 from __future__ import annotations
@@ -113,5 +121,6 @@ class SubsetSchedule(nn.Module, ABC):
         """(name, weight, batch with masks switched off) for each forward pass of this step, the fullest first.
 
         The number and names of the views depend on ``step`` only, never on the content of the batch.
-        Auxiliary losses are computed on the first view.
+        Auxiliary losses are computed on the first view; they find what the others gave in its hidden tensors
+        (``view/<v>/<task>``, see the top of this module).
         """

@@ -15,10 +15,12 @@ from torch.optim import Optimizer
 from mer_bench.contracts import AuxLoss, FusionMethod, SubsetSchedule
 from mer_bench.data.blocks import Block
 from mer_bench.errors import Diverged, UserError
+from mer_bench.losses.task import RegressionLoss
 from mer_bench.metrics import direction, score
-from mer_bench.training.objective import Objective
+from mer_bench.training.objective import Objective, regression_losses
 from mer_bench.training.schedules import Constant, Schedule
 from mer_bench.training.subsets import AllModalities
+from mer_bench.training.weighting import TaskWeighting
 from mer_bench.types import Batch, Features, Outputs, Tasks
 
 OptimizerFactory = Callable[[list[nn.Parameter]], Optimizer]
@@ -50,6 +52,9 @@ class FusionModule(LightningModule):
         clip: largest norm of the gradient of a step; none by default.
         precision: bf16 runs each forward pass under autocast.
         task_weights: factor on the loss of each task.
+        weighting: how the losses of several tasks become one; by default they are added.
+        regression_loss: for every regression task. By default the one that goes with the first metric that the
+            protocol reports of a task: 1 - CCC for CCC, absolute error for MAE, squared error for any other.
     """
 
     def __init__(
@@ -65,12 +70,21 @@ class FusionModule(LightningModule):
         clip: float | None = None,
         precision: Literal["32", "bf16"] = "32",
         task_weights: dict[str, float] | None = None,
+        weighting: TaskWeighting | None = None,
+        regression_loss: RegressionLoss | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.features, self.tasks, self.metrics = features, tasks, tuple(metrics)
         self.objective = Objective(
-            method(features, tasks), features, tasks, auxiliary or {}, subsets or AllModalities(), task_weights or {}
+            method(features, tasks),
+            features,
+            tasks,
+            auxiliary or {},
+            subsets or AllModalities(),
+            task_weights or {},
+            weighting=weighting,
+            regression=regression_losses(tasks, self.metrics, regression_loss),
         )
         self.make_optimizer, self.schedule, self.clip = optimizer, schedule or Constant(), clip
         self.precision = precision

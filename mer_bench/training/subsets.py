@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from mer_bench.contracts import SubsetSchedule
-from mer_bench.errors import UserError
+from mer_bench.errors import UserError, did_you_mean
 from mer_bench.types import Batch, Features, Masked, Tasks
 
 View = tuple[str, float, Batch]
@@ -78,22 +79,106 @@ class JointSubsets(SubsetSchedule):
     Args:
         full: weight of the pass with all modalities.
         single: weight of each pass with one modality; 1 is ours.
+        weights: by modality, in place of `single`. Passes of weight 0 are left out.
     """
 
-    def __init__(self, full: float = 1.0, *, single: float = 1.0) -> None:
+    def __init__(self, full: float = 1.0, *, single: float = 1.0, weights: dict[str, float] | None = None) -> None:
         super().__init__()
-        self.full, self.single = full, single
+        self.full, self.single, self.given = full, single, weights or {}
 
     def bind(self, features: Features, tasks: Tasks) -> None:
-        """Remember the modalities."""
-        self.modalities = list(features)
+        """Resolve the weights."""
+        self.weights = weighted_subsets(features, self.full, self.single, self.given, schedule="JointSubsets")
 
     def views(self, batch: Batch, step: int) -> list[View]:
         """The full view, then ``only_<m>`` for each modality, if there is more than one."""
-        nothing = torch.zeros_like(batch.rows, dtype=torch.bool)
-        alone = self.modalities if len(self.modalities) > 1 else []
-        only = [(f"only_{m}", keep(batch, {b: nothing for b in self.modalities if b != m})) for m in alone]
-        return [("full", self.full, batch), *((name, self.single, view) for name, view in only)]
+        return [(subset, weight, restrict(batch, subset)) for subset, weight in self.weights.items()]
+
+
+class AlternatingSubsets(SubsetSchedule):
+    """One subset per step, in turn: all modalities, then each one alone."""
+
+    def bind(self, features: Features, tasks: Tasks) -> None:
+        """List the subsets."""
+        self.subsets = list(weighted_subsets(features, schedule="AlternatingSubsets"))
+
+    def views(self, batch: Batch, step: int) -> list[View]:
+        """One view, ``full`` or ``only_<m>``."""
+        subset = self.subsets[step % len(self.subsets)]
+        return [(subset, 1.0, restrict(batch, subset))]
+
+
+class StochasticSubsets(SubsetSchedule):
+    """One subset per mini-batch, drawn: all modalities, or one alone.
+
+    Args:
+        full: chance of all modalities, in proportion to the others.
+        single: the same for each modality alone; equal chances are ours.
+        weights: by modality, in place of `single`.
+    """
+
+    def __init__(self, full: float = 1.0, *, single: float = 1.0, weights: dict[str, float] | None = None) -> None:
+        super().__init__()
+        self.full, self.single, self.given = full, single, weights or {}
+
+    def bind(self, features: Features, tasks: Tasks) -> None:
+        """Turn the chances into stretches of the unit interval; the draw of the first item decides for the batch."""
+        self.n_draws = 1
+        chances = weighted_subsets(features, self.full, self.single, self.given, schedule="StochasticSubsets")
+        ends = [sum(list(chances.values())[: k + 1]) / sum(chances.values()) for k in range(len(chances) - 1)]
+        self.stretches = dict(zip(chances, pairwise([0.0, *ends, 1.0]), strict=True))
+
+    def views(self, batch: Batch, step: int) -> list[View]:
+        """One view, ``drawn``."""
+        draw = batch.draws[:1, 0]
+        drawn = {subset: (draw >= low) & (draw < high) for subset, (low, high) in self.stretches.items()}
+        stays = {}
+        for m in batch.inputs:
+            having = torch.stack([hit for subset, hit in drawn.items() if subset in ("full", f"only_{m}")])
+            stays[m] = having.any(0).expand(batch.rows.shape)
+        return [("drawn", 1.0, keep(batch, stays))]
+
+
+def weighted_subsets(
+    features: Features,
+    full: float = 1.0,
+    single: float = 1.0,
+    weights: Mapping[str, float] | None = None,
+    *,
+    schedule: str,
+) -> dict[str, float]:
+    """All modalities (``full``) and each alone (``only_<m>``), with their weights; one modality is only ``full``.
+
+    Args:
+        features: the modalities.
+        full: weight of all together.
+        single: weight of each alone.
+        weights: by modality, in place of `single`.
+        schedule: name for messages.
+
+    Returns:
+        Those whose weight is not 0.
+
+    Raises:
+        UserError: a modality that is not offered, a negative weight, or nothing left.
+    """
+    given = weights or {}
+    for m in given:
+        if m not in features:
+            raise UserError(f"{schedule}: `weights` names the modality {m!r}; {did_you_mean(m, features)}")
+    several = list(features) if len(features) > 1 else []
+    found = {"full": full, **{f"only_{m}": given.get(m, single) for m in several}}
+    if min(found.values()) < 0 or not any(found.values()):
+        raise UserError(f"{schedule}: weights must not be negative, and not all 0; got {found}")
+    return {subset: float(weight) for subset, weight in found.items() if weight}
+
+
+def restrict(batch: Batch, subset: str) -> Batch:
+    """The batch itself for ``full``; for ``only_<m>`` with every other modality switched off."""
+    if subset == "full":
+        return batch
+    nothing = torch.zeros_like(batch.rows, dtype=torch.bool)
+    return keep(batch, {m: nothing for m in batch.inputs if subset != f"only_{m}"})
 
 
 def _anything(inputs: Mapping[str, Masked]) -> Tensor:
