@@ -40,6 +40,31 @@ def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> dict
     return {name: [row[place] for row in rows] for place, name in enumerate(columns)}
 
 
+def read_rows(path: Path, width: int) -> list[list[str]]:
+    """Rows of a comma-separated table without a header, as text.
+
+    Args:
+        path: the file, UTF-8.
+        width: cells of every row.
+
+    Raises:
+        UserError: unreadable, empty, or a row of another width; names file and line.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            rows = []
+            for row in reader:
+                if len(row) != width:
+                    raise UserError(f"{path}, line {reader.line_num}: {len(row)} cells; expected {width}")
+                rows.append(row)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as a table: {error}") from None
+    if not rows:
+        raise UserError(f"{path}: no rows; expected {width} cells in each")
+    return rows
+
+
 def numbers(cells: Sequence[str], where: str) -> np.ndarray:
     """Cells as float64; ``nan`` and ``inf`` pass, for the caller to judge.
 

