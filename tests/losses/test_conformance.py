@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -11,7 +12,9 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from mer_bench.contracts import AuxLoss, FusionMethod
 from mer_bench.errors import UserError
-from mer_bench.types import Batch, Masked
+from mer_bench.training.objective import with_other_views
+from mer_bench.training.subsets import JointSubsets
+from mer_bench.types import Batch, Features, Masked, Tasks
 from tests.cases import (
     build,
     features_of,
@@ -27,34 +30,41 @@ from tests.cases import (
 
 TASKS = tasks_of("item")
 every_loss = pytest.mark.parametrize("name", sorted(loss_classes()))
+# those on pairs of modalities compare whole items
+every_paired_loss = pytest.mark.parametrize(
+    "name", sorted(name for name, make in loss_classes().items() if "between" in inspect.signature(make).parameters)
+)
 every_size = pytest.mark.parametrize("n", [2, 3])
 
 
 class Joined(nn.Module):
-    """A method and a loss as one module, as training uses them."""
+    """A method and a loss as one module, as training uses them: all modalities, and beside them each one alone."""
 
-    def __init__(self, method: FusionMethod, loss: AuxLoss) -> None:
+    def __init__(self, method: FusionMethod, loss: AuxLoss, features: Features, tasks: Tasks = TASKS) -> None:
         super().__init__()
-        self.method, self.loss = method, loss
+        self.method, self.loss, self.schedule = method, loss, JointSubsets()
+        for part in (loss, self.schedule):
+            part.bind(features, tasks)
 
     def forward(self, batch: Batch) -> torch.Tensor:
-        return self.loss(self.method(batch), batch, self.method)
+        names, _, views = zip(*self.schedule.views(batch, 0), strict=True)
+        outputs = with_other_views(names, views, [self.method(view) for view in views])
+        return self.loss(outputs, batch, self.method)
 
 
-def joined(name: str, n: int, *, seed: int = 0) -> Joined:
+def joined(name: str, n: int, *, seed: int = 0, tasks: Tasks = TASKS) -> Joined:
     """The loss with the first method that provides what it reads, in double precision and evaluation mode."""
-    features = features_of(n)
-    loss = loss_classes()[name]()
-    loss.bind(features, TASKS)
-    reasons = []
-    for slug in (s for s in slugs() if supported(s, "item", n)):
-        model = Joined(build(slug, features, TASKS, seed=seed), loss).double().eval()
+    features, level, reasons = features_of(n), next(iter(tasks.values())).level, []
+    for slug in (s for s in slugs() if supported(s, level, n)):
+        model = Joined(build(slug, features, tasks, seed=seed).double().eval(), loss_classes()[name](), features, tasks)
+        model = model.double().eval()
         try:
-            model(batch_for(model, n))
+            model(make_batch(features, tasks, draws=model.loss.n_draws))
         except UserError as error:
             reasons.append(f"{slug}: {error}")
         else:
-            return model
+            if list(model.method.parameters()):
+                return model
     raise AssertionError(f"no shipped method provides what {name} reads; " + "; ".join(reasons))
 
 
@@ -158,7 +168,7 @@ def test_two_steps_are_finite(name, n, bf16):
     assert all(p.isfinite().all() for p in model.parameters())
 
 
-@every_loss
+@every_paired_loss
 def test_pairs_that_are_not_there_are_refused(name):
     """A modality that is not offered is refused, and so is a run with one modality."""
     make = loss_classes()[name]
@@ -169,34 +179,24 @@ def test_pairs_that_are_not_there_are_refused(name):
 
 
 @every_loss
-def test_several_labels_per_item_or_a_reason(name):
-    """Label sets work like classes; a regression is refused by what needs labels."""
-    features = features_of(2)
-    several, degrees = tasks_of("item", ["multilabel"]), tasks_of("item", ["regression"])
-    loss = loss_classes()[name]()
-    loss.bind(features, several)
-    batch = make_batch(features, several, n=48, draws=loss.n_draws)
-    method = build("foal", features, several).double().eval()
-    value = loss(method(batch), batch, method)
-    assert value > 0
-    torch.testing.assert_close(loss(method(batch), polluted(batch), method), value, rtol=1e-10, atol=1e-10)
+@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "regression"])
+@pytest.mark.parametrize("level", ["item", "frame"])
+def test_every_kind_of_task_works_or_is_refused_by_name(name, kind, level):
+    tasks = tasks_of(level, [kind])
     try:
-        loss.bind(features, degrees)
+        loss_classes()[name]().bind(features_of(2), tasks)
     except UserError as error:
-        assert f"{name}: needs a task with classes or labels per item" in str(error) and "degree (regression" in str(
-            error
-        )
-    else:  # needs no labels at all
-        assert loss(method(batch), batch._replace(targets={}), method) > 0
+        assert str(error).startswith(f"{name}: ") and "emove this loss" in str(error)
+        assert (kind, level) != ("multiclass", "item")
+        return
+    model = joined(name, 2, tasks=tasks)
+    batch = make_batch(features_of(2), tasks, n=48, draws=model.loss.n_draws)
+    value = model(batch)
+    assert value > 0
+    torch.testing.assert_close(model(polluted(batch)), value, rtol=1e-10, atol=1e-10)
 
 
-@every_loss
-def test_frame_level_tasks_are_refused(name):
-    with pytest.raises(UserError, match=name):
-        loss_classes()[name]().bind(features_of(2), tasks_of("frame"))
-
-
-@every_loss
+@every_paired_loss
 def test_a_method_without_the_hidden_names_is_refused_with_what_it_has(name):
     method = build("concat", features_of(2), TASKS).double()
     loss = loss_classes()[name]()
