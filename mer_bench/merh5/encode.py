@@ -179,6 +179,7 @@ def _modality(place: str, modality: Modality, n: int, tree: Tree) -> None:
         "rate_hz": modality.rate_hz,
         "t0_s": modality.t0_s,
         **{key: getattr(modality, key) for key in PLAIN_ATTRS},
+        **({"fitted_on": modality.fitted_on} if modality.fitted_on else {}),
     }
 
 

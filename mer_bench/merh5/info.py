@@ -31,6 +31,7 @@ class ModalityInfo:
         weights_sha256: of the extractor's weights.
         normalised: how values were normalised, ``none``.
         note: free text.
+        fitted_on: split scheme on whose training part the extractor was trained; empty for none.
     """
 
     kind: ModalityKind
@@ -48,6 +49,7 @@ class ModalityInfo:
     weights_sha256: str
     normalised: str
     note: str
+    fitted_on: str = ""
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,14 @@ CORPUS = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 @dataclass(frozen=True)
 class AttrRule:
-    """One attribute of a group. Only those that change what the data mean count in the content hash."""
+    """One attribute of a group. Only those that change what the data mean count in the content hash.
+
+    One that is not required stands for nothing when it is missing, and is left out when it is empty.
+    """
 
     type: AttrType
     counts: bool = True
+    required: bool = True
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ GROUPS: dict[str, dict[str, AttrRule]] = {
         "aligned_to": TEXT,
         "normalised": TEXT,
         "note": NOTE,
+        "fitted_on": AttrRule("text", required=False),
     },
     "labels": {},
     "labels/*": {

@@ -107,7 +107,7 @@ class _Walk:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.tree = Tree()
+        self.tree = Tree({"": {}})
         self.faults: list[Fault] = []
         self.seen: dict[int, str] = {}
         self.visited = 0
@@ -163,7 +163,8 @@ class _Walk:
             try:
                 found[name] = read_attr(group, name, rule.type)
             except KeyError:
-                self.blame(f"{path}@{name}", f"missing attribute (expected {rule.type})")
+                if rule.required:
+                    self.blame(f"{path}@{name}", f"missing attribute (expected {rule.type})")
             except (BadAttrError, *UNREADABLE) as exc:
                 self.blame(f"{path}@{name}", f"{show(exc)} (expected {rule.type})")
         self.tree.attrs[path] = found

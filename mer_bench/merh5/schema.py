@@ -75,6 +75,9 @@ class Modality:
         aligned_to: what rows are aligned to: empty, ``word``, ``video-frame``.
         normalised: ``none``, or how the values were normalised before they came here.
         note: free text.
+        fitted_on: scheme of the split (of this file, one fold) on whose training part the extractor itself was trained
+            with the labels of this corpus; empty for an extractor that saw none of them. Whoever scores or selects on
+            those items measures memory: datamodules refuse it.
     """
 
     values: np.ndarray
@@ -92,6 +95,7 @@ class Modality:
     aligned_to: str = ""
     normalised: str = "none"
     note: str = ""
+    fitted_on: str = ""
 
 
 @dataclass(frozen=True)

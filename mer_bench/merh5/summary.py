@@ -51,6 +51,7 @@ def _modality(file: FeatureFile, name: str) -> dict[str, Any]:
         "extractor_version": info.extractor_version,
         "unit": info.unit,
         "aligned_to": info.aligned_to,
+        "fitted_on": info.fitted_on,
     }
 
 

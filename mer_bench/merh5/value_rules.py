@@ -24,6 +24,7 @@ def modality_rules(scope: Scope, place: str) -> Iterator[Fault]:
     yield from _clock(place, attrs, "t0_s", lowest=-math.inf)
     if attrs["weights_sha256"] and not SHA256.fullmatch(attrs["weights_sha256"]):
         yield Fault(f"{place}@weights_sha256", show(attrs["weights_sha256"]), "not a sha256 (expected 64 hex digits)")
+    yield from _fitted_on(scope, place, attrs.get("fitted_on", ""))
     if attrs["dim"] != values.shape[1] or not values.shape[1]:
         yield Fault(f"{place}@dim", "", f"{attrs['dim']} (expected {values.shape[1]}, the width of values, and not 0)")
     names = data.get(f"{place}/names")
@@ -38,6 +39,12 @@ def modality_rules(scope: Scope, place: str) -> Iterator[Fault]:
     if scope.deep:
         yield from _value_pass(scope, place, offsets)
         yield from _times(scope, place, offsets)
+
+
+def _fitted_on(scope: Scope, place: str, scheme: str) -> Iterator[Fault]:
+    table = scope.tree.data.get(f"splits/{scheme}/table")
+    if scheme and (table is None or table.shape[0] != 1):
+        yield Fault(f"{place}@fitted_on", show(scheme), "no such split (expected the name of one with a single fold)")
 
 
 def _presence(scope: Scope, place: str, kind: str, offsets: np.ndarray) -> Iterator[Fault]:
