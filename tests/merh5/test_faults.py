@@ -137,6 +137,16 @@ CASES = {
     "frames without clock": Case(_number(f"{TRACE}@rate_hz", 0), f"{TRACE}@rate_hz", "", "clock"),
     "frames without items": Case(lambda f: f.__delitem__(f"{TRACE}/offsets"), f"{TRACE}/offsets", "", "per frame"),
     "frame offsets": Case(_to(f"{TRACE}/offsets", 8, 6), f"{TRACE}/offsets[6]", "", "expected 9"),
+    "fewer frame times": Case(
+        lambda f: f.create_dataset(f"{TRACE}/times", data=np.zeros((8, 2))), f"{TRACE}/times", "", "(9, 2)"
+    ),
+    "frame times": Case(
+        lambda f: f.create_dataset(f"{TRACE}/times", data=np.stack([np.arange(9) == 7, np.zeros(9)], 1).astype("<f8")),
+        f"{TRACE}/times",
+        "e",
+        "start <= end",
+        cheap=False,
+    ),
     "label type": Case(_swap("labels/vad/values", np.zeros((6, 2), "<i8")), "labels/vad/values", "", "<i8"),
     "label shape": Case(_swap("labels/vad/values", np.ones((5, 2), "<f4")), "labels/vad/values", "", "(6, 2)"),
     "mask shape": Case(_swap("labels/vad/mask", np.ones(6, "u1")), "labels/vad/mask", "", "(6, 2)"),

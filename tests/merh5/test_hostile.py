@@ -260,6 +260,17 @@ def test_each_flipped_bit_of_the_values_is_found(tmp_path: Path) -> None:
         assert check(path)
 
 
+def test_damage_to_the_first_headers_never_raises(tmp_path: Path) -> None:
+    path = tmp_path / "x.h5"
+    write(path, rich())
+    raw = path.read_bytes()
+    for at in range(0, 1024, 16):
+        path.write_bytes(raw[:at] + bytes([raw[at] ^ 4]) + raw[at + 1 :])
+        if check(path):
+            with pytest.raises(UserError):
+                FeatureFile(path)
+
+
 def _everything(path: Path) -> list[object]:
     file = FeatureFile(path)
     parts: list[object] = [file.attrs, file.ids, file.text(), file.start_s.tobytes(), file.end_s.tobytes(), file.order]
