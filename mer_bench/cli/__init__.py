@@ -17,6 +17,7 @@ COMMANDS = {
     "predict": ("mer_bench.cli.evaluate", "write a checkpoint's outputs for every item"),
     "prepare": ("mer_bench.cli.prepare", "turn a corpus on disk into a feature file"),
     "data": ("mer_bench.cli.data", "info, check, synth: look at, check or invent a feature file"),
+    "sweep": ("mer_bench.cli.sweep", "protocols x methods x folds x seeds, packed on this machine, resumable"),
     "leaderboard": ("mer_bench.cli.leaderboard", "records to markdown pages"),
     "list": ("mer_bench.cli.list", "methods, datasets, protocols, losses, configs"),
 }

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from mer_bench import recipes
 from mer_bench.cli import options as cli_options
-from mer_bench.cli.runs import plan
 from mer_bench.errors import UserError
+from mer_bench.runs import plan
 
 if TYPE_CHECKING:
     from mer_bench.cli.lightning import Command
@@ -65,6 +65,9 @@ def evaluate(name: str, command: Command, options: Options) -> None:
 
     with quiet():
         if name == "validate":
+            protocol = command.datamodule.protocol
+            if protocol.selection == "fixed":
+                raise UserError(f"mer-bench validate: {protocol.name} has no validation part; its test part is `test`")
             command.trainer.validate(command.model, command.datamodule, verbose=False)
             for metric, value in command.trainer.callback_metrics.items():
                 if metric != "val/selection":

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mer_bench import recipes
 from mer_bench.cli import options as cli_options
-from mer_bench.cli.runs import Run, plan
 from mer_bench.errors import Diverged, UserError
+from mer_bench.runs import Run, plan
 
 if TYPE_CHECKING:
     from mer_bench.cli.lightning import Command
@@ -35,6 +36,13 @@ def main(argv: list[str]) -> int:
     for run in plan(recipe, options.runs):
         execute(run, options)
     return 0
+
+
+def work(recipe: recipes.Recipe, given: Mapping[str, Any]) -> None:
+    """One run of a sweep, in a process of its own."""
+    options = cli_options.Options("fit", (), (), progress="lines", **given)
+    for run in plan(recipe, options.runs):
+        execute(run, options)
 
 
 def help_all() -> int:
@@ -62,7 +70,7 @@ def execute(run: Run, options: Options) -> Path | None:
     started = time.perf_counter()
     run.folder.mkdir(parents=True, exist_ok=True)
     folder = run.folder / "checkpoints"
-    savers = checkpoints(folder)
+    savers = checkpoints(folder, run.protocol.selection)
     log = EpochLog(run.folder / "metrics.csv")
     command = instantiate(
         run.recipe,
@@ -107,9 +115,11 @@ def train(run: Run, command: Command, fresh: bool) -> dict:
         resumed = last.is_file()
         if resumed:
             print(f"continuing an interrupted run from {last}", file=sys.stderr)
-        command.trainer.fit(command.model, command.datamodule, ckpt_path=str(last) if resumed else None)
-        if command.trainer.interrupted:
-            raise KeyboardInterrupt
+        try:
+            command.trainer.fit(command.model, command.datamodule, ckpt_path=str(last) if resumed else None)
+        except SystemExit:  # Lightning's answer to Ctrl-C
+            print(f"stopped in epoch {command.trainer.current_epoch + 1}; the same command goes on from the last one")
+            raise KeyboardInterrupt from None
         chosen = describe(command, folder / "best.ckpt", resumed)
     done.write_text(json.dumps(chosen))
     last.unlink(missing_ok=True)

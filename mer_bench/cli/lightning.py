@@ -63,9 +63,12 @@ class Command(LightningCLI):
         plugins = [AtomicCheckpoints(), LightningEnvironment()]
         saves = any(isinstance(callback, ModelCheckpoint) for callback in self.extra)
         with quiet():
-            return super().instantiate_trainer(
+            trainer = super().instantiate_trainer(
                 plugins=plugins, callbacks=self.extra, enable_checkpointing=saves, **kwargs
             )
+        if self.datamodule.protocol.selection == "fixed":  # nothing to stop by
+            trainer.callbacks = [kept for kept in trainer.callbacks if not isinstance(kept, EarlyStopping)]
+        return trainer
 
 
 def allow(trusted: Sequence[str]) -> None:

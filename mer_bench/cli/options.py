@@ -100,7 +100,7 @@ def parse(command: str, argv: list[str]) -> Options | None:
     if command == "predict":
         parser.add_argument("--out", default="")
     own = [s for action in parser._actions for s in action.option_strings]
-    plain, overrides = _split(argv, own)
+    plain, overrides = split(argv, own)
     given = vars(parser.parse_args(plain))
     if given.pop("help"):
         about, extra = OWN[command]
@@ -115,8 +115,12 @@ def parse(command: str, argv: list[str]) -> Options | None:
     return Options(command, configs, tuple(overrides), **{**given, "trust": tuple(given["trust"])})
 
 
-def _split(argv: list[str], own: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
-    """Part the command line in our options and (dotted key, value) pairs."""
+def split(argv: list[str], own: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Part the command line in our options and (dotted key, value) pairs.
+
+    Raises:
+        UserError: an option that is neither ours nor dotted, or without a value.
+    """
     plain: list[str] = []
     overrides: list[tuple[str, str]] = []
     words = iter(argv)

@@ -20,9 +20,46 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("corpus", metavar="CORPUS", help=f"one of: {', '.join(sorted(CORPORA))}")
     options.add_argument("--from", dest="source", metavar="PATH", type=Path, required=True, help="what you have")
     options.add_argument("--out", metavar="FILE", type=Path, help="the feature file to write; an old one is replaced")
+    options.add_argument("--labels", metavar="PATH", type=Path, help="labels, where they lie elsewhere")
+    options.add_argument(
+        "--features",
+        metavar="NAME=PATH",
+        type=named_path,
+        action="append",
+        default=[],
+        help="features of modality NAME, where they lie elsewhere; may be given several times",
+    )
+    options.add_argument(
+        "--align",
+        choices=("word", "none"),
+        default="",
+        help="rows of the features: one per word (the mean of its frames; the default), or each on its own clock",
+    )
     options.add_argument("--text", action="store_true", help="keep transcripts in the file (licensed material)")
     options.add_argument("--dry-run", action="store_true", help="read and check everything, write nothing")
     return options
+
+
+def named_path(text: str) -> tuple[str, Path]:
+    """``audio=covarep.csd`` as name and path."""
+    name, sign, path = text.partition("=")
+    if not (name and sign and path):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=PATH, for instance audio=covarep.csd")
+    return name, Path(path)
+
+
+def named(pairs: list[tuple[str, Path]]) -> dict[str, Path]:
+    """The pairs by name.
+
+    Raises:
+        UserError: one name twice, or a path that is not there.
+    """
+    for name, path in pairs:
+        if sum(name == other for other, _ in pairs) > 1:
+            raise UserError(f"--features: {name} is given twice")
+        if not path.exists():
+            raise UserError(f"--features {name}: no such file or folder: {path}")
+    return dict(pairs)
 
 
 def main(argv: list[str]) -> int:
@@ -35,7 +72,8 @@ def main(argv: list[str]) -> int:
     if options.out is None and not options.dry_run:
         raise UserError(f"prepare {options.corpus}: --out FILE is missing (or --dry-run, which only reports)")
     out = None if options.dry_run else options.out
-    report = prepare(options.corpus, Request(options.source, text=options.text), out)
+    request = Request(options.source, options.text, options.labels, named(options.features), options.align)
+    report = prepare(options.corpus, request, out)
     print("\n".join(report.lines()))
     if out is not None:
         print(f"{'report':<11} {report_path(out)}")

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mer_bench.cli.runs import Run, numeric
 from mer_bench.data.corpora import corpora
 from mer_bench.data.splits import targets
 from mer_bench.merh5 import FeatureFile
@@ -22,6 +21,7 @@ from mer_bench.metrics import by_group, cluster_statistics, group_summary, score
 from mer_bench.metrics.families import ADDITIVE
 from mer_bench.protocol import Protocol
 from mer_bench.results import atomic, record
+from mer_bench.runs import Run, numeric
 from mer_bench.types import Tasks
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ def make_record(
         groups=groups,
         items={"train": len(parts["train"]), "validation": len(parts["val"]), "test": len(parts["test"])},
         selection=record.Selection(
-            rule="validation" if trained else "none",
+            rule=run.protocol.selection if trained else "none",
             metric=primary,
             val_score=chosen["val"].get(primary),
             chosen_epoch=chosen["epoch"] if trained else None,

@@ -105,14 +105,17 @@ def _refuse_to_overwrite(path: Path) -> None:
 
 def _summary(path: Path, contents: Contents, digest: str) -> str:
     truth: Any = contents.truth
+    everything = "+".join(sorted(contents.modalities))
+    pair = "+".join(sorted(truth["parameters"]["pair"]))
+    shown = [*contents.modalities, *dict.fromkeys((pair, everything))]
     shapes = ", ".join(f"{name} {m.values.shape[1]}" for name, m in contents.modalities.items())
     lines = [
         f"{path}: SYNTHETIC {contents.corpus} ({truth['structure']}, seed {truth['seed']}), {len(contents.ids)} items, "
         f"{shapes}, sha256 {digest[:16]}",
-        "best possible on average, from each subset of the modalities:",
+        "best possible on average (all subsets of the modalities stand in the file):",
     ]
     for task, subsets in truth["optimum"].items():
-        for subset, metrics in subsets.items():
-            values = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
-            lines.append(f"  {task:<15} {subset:<20} {values}")
+        for subset in shown:
+            values = "  ".join(f"{name} {value:.3f}" for name, value in subsets[subset].items())
+            lines.append(f"  {task:<14}  {subset:<17}  {values}")
     return "\n".join(lines)
