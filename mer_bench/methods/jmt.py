@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import chain, permutations
 from typing import Literal
 
@@ -91,7 +90,14 @@ class JMT(FusionMethod):
         self.attentions = nn.ModuleDict({s: _ATTENTIONS[attention](dim, heads) for s in names})
         with_joint = chain.from_iterable(((JOINT, m), (m, JOINT)) for m in features)
         self.pairs = [*permutations(features, 2), *with_joint]
-        self.readout = _READOUTS[readout](dim, len(self.pairs), heads=heads, hidden=hidden, fc_dim=fc_dim)
+        width = dim * len(self.pairs)
+        readouts: dict[Readout, Callable[[], _OverViews | _SideBySide]] = {
+            "self_attn_last": lambda: _OverViews(dim, heads, hidden, last_observed),
+            "self_attn_mean": lambda: _OverViews(dim, heads, hidden, masked_mean),
+            "concat_encoder": lambda: _SideBySide(PostNormLayer(width, heads, hidden=hidden), width),
+            "fc": lambda: _SideBySide(_StepByStep(width, fc_dim), fc_dim),
+        }
+        self.readout = readouts[readout]()
         self.heads = MLPHeads(
             self.readout.width, tasks, head_hidden, activation=nn.ReLU, dropout=head_dropout, per_dimension=True
         )
@@ -122,9 +128,7 @@ class JMT(FusionMethod):
 class _OverViews(nn.Module):
     """A transformer layer and a self-attention over the views of one step, of which `pick` makes one."""
 
-    def __init__(
-        self, pick: Callable[[Masked], Tensor], dim: int, pairs: int, *, heads: int, hidden: int, fc_dim: int
-    ) -> None:
+    def __init__(self, dim: int, heads: int, hidden: int, pick: Callable[[Masked], Tensor]) -> None:
         super().__init__()
         self.layer, self.attention = PostNormLayer(dim, heads, hidden=hidden), MultiHeadAttention(dim, heads)
         self.pick, self.width = pick, dim
@@ -136,36 +140,27 @@ class _OverViews(nn.Module):
         return self.pick(Masked(self.attention(x, x, mask), mask)).unflatten(0, views.mask.shape[:2])
 
 
-class _AlongTime(nn.Module):
-    """The views of each step side by side, then a transformer layer along time."""
+class _SideBySide(nn.Module):
+    """The views of each step concatenated, then a layer that sees the steps and which of them are observed."""
 
-    def __init__(self, dim: int, pairs: int, *, heads: int, hidden: int, fc_dim: int) -> None:
+    def __init__(self, layer: nn.Module, width: int) -> None:
         super().__init__()
-        self.width = dim * pairs
-        self.layer = PostNormLayer(self.width, heads, hidden=hidden)
+        self.layer, self.width = layer, width
 
     def forward(self, views: Masked) -> Tensor:
-        """Values (batch, time, pairs, dim) to (batch, time, pairs · dim)."""
+        """Values (batch, time, pairs, dim) to (batch, time, width)."""
         return self.layer(views.values.flatten(-2), views.mask.any(-1))
 
 
-class _Linear(nn.Module):
-    """The views of each step side by side through one linear layer."""
+class _StepByStep(nn.Module):
+    """One linear layer on every step by itself."""
 
-    def __init__(self, dim: int, pairs: int, *, heads: int, hidden: int, fc_dim: int) -> None:
+    def __init__(self, in_dim: int, dim: int) -> None:
         super().__init__()
-        self.width = fc_dim
-        self.mix = nn.Linear(dim * pairs, fc_dim)
+        self.linear = nn.Linear(in_dim, dim)
 
-    def forward(self, views: Masked) -> Tensor:
-        """Values (batch, time, pairs, dim) to (batch, time, fc_dim)."""
-        return self.mix(views.values.flatten(-2))
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return self.linear(x)
 
 
 _ATTENTIONS: dict[Attention, type[nn.Module]] = {"standard": CrossAttention, "key_based": KeyBasedAttention}
-_READOUTS: dict[Readout, Callable[..., _OverViews | _AlongTime | _Linear]] = {
-    "self_attn_last": partial(_OverViews, last_observed),
-    "self_attn_mean": partial(_OverViews, masked_mean),
-    "concat_encoder": _AlongTime,
-    "fc": _Linear,
-}

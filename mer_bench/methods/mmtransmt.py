@@ -61,7 +61,19 @@ class MMTransMT(TwoStage):
         self.level = level_of(tasks)
         self.project = nn.ModuleDict({m: nn.Linear(spec.dim, dim) for m, spec in features.items()})
         # a modality's code is the bias of its own projection
-        self.fusion = _FUSIONS[fusion](features, self.level, dim, layers, heads, hidden, dropout)
+
+        def stack() -> TransformerStack:
+            return TransformerStack(dim, layers, heads=heads, hidden=hidden, dropout=dropout)
+
+        def stage() -> CrossAttentionStack:
+            return CrossAttentionStack(dim, dim, layers=layers, heads=heads, dropout=dropout)
+
+        fusions: dict[Fusion, Callable[[], nn.Module]] = {
+            "single": lambda: _Single(self.level, dim, stack(), dropout),
+            "cascade": lambda: _Cascade(self.level, {m: stage() for m in features}, dropout),
+            "pooled": lambda: _Pooled(self.level, dim, stack(), dropout),
+        }
+        self.fusion = fusions[fusion]()
         self.heads = MLPHeads(dim, tasks, [dim], dropout=dropout)
 
     def encode(self, batch: Batch) -> dict[str, Masked]:
@@ -82,13 +94,9 @@ class MMTransMT(TwoStage):
 class _Single(nn.Module):
     """One transformer over a learned token and the frames of all modalities."""
 
-    def __init__(
-        self, features: Features, level: Level, dim: int, layers: int, heads: int, hidden: int, dropout: float
-    ) -> None:
+    def __init__(self, level: Level, dim: int, stack: TransformerStack, dropout: float) -> None:
         super().__init__()
-        self.token = _learned(dim)
-        self.stack = TransformerStack(dim, layers, heads=heads, hidden=hidden, dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.token, self.stack, self.dropout = _learned(dim), stack, nn.Dropout(dropout)
         self.read = _READ[level]
 
     def forward(self, encoded: dict[str, Masked]) -> Tensor:
@@ -103,14 +111,10 @@ class _Single(nn.Module):
 class _Pooled(nn.Module):
     """One transformer over a learned token and one vector per modality."""
 
-    def __init__(
-        self, features: Features, level: Level, dim: int, layers: int, heads: int, hidden: int, dropout: float
-    ) -> None:
+    def __init__(self, level: Level, dim: int, stack: TransformerStack, dropout: float) -> None:
         super().__init__()
+        self.token, self.stack, self.dropout = _learned(dim), stack, nn.Dropout(dropout)
         self.level = level
-        self.token = _learned(dim)
-        self.stack = TransformerStack(dim, layers, heads=heads, hidden=hidden, dropout=dropout)
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, encoded: dict[str, Masked]) -> Tensor:
         """Encoded sequences to (batch, dim) or (batch, time, dim)."""
@@ -129,15 +133,9 @@ class _Cascade(nn.Module):
     Where the first modality is absent, one empty frame stands in for it.
     """
 
-    def __init__(
-        self, features: Features, level: Level, dim: int, layers: int, heads: int, hidden: int, dropout: float
-    ) -> None:
+    def __init__(self, level: Level, stages: dict[str, nn.Module], dropout: float) -> None:
         super().__init__()
-        self.level = level
-        self.stages = nn.ModuleDict(
-            {m: CrossAttentionStack(dim, dim, layers=layers, heads=heads, dropout=dropout) for m in features}
-        )
-        self.dropout = nn.Dropout(dropout)
+        self.level, self.stages, self.dropout = level, nn.ModuleDict(stages), nn.Dropout(dropout)
 
     def forward(self, encoded: dict[str, Masked]) -> Tensor:
         """Encoded sequences to (batch, dim) or (batch, time, dim)."""
@@ -174,4 +172,3 @@ def _every_row(rows: Masked) -> Tensor:
 
 _READ: dict[Level, Callable[[Tensor, list[Tensor]], Tensor]] = {"item": _first, "frame": _frames}
 _ROWS: dict[Level, Callable[[Masked], Tensor]] = {"item": masked_mean, "frame": _every_row}
-_FUSIONS: dict[Fusion, Callable[..., nn.Module]] = {"single": _Single, "cascade": _Cascade, "pooled": _Pooled}

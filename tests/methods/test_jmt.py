@@ -13,6 +13,7 @@ from mer_bench.errors import UserError
 from mer_bench.methods.jmt import JMT, JOINT
 from mer_bench.methods.vanilla_xattn import VanillaCrossAttention
 from mer_bench.nn.attention import MultiHeadAttention, PostNormLayer
+from mer_bench.recipes import resolve
 from mer_bench.types import FeatureSpec, Masked, TaskSpec
 from tests.cases import features_of, make_batch, tasks_of, without
 from tests.methods.checks import keeps_the_contract, stacks, trains_everything
@@ -33,6 +34,11 @@ def tiny(n: int, level: str = "item", *, make=JMT, seed: int = 0, **settings):
     return make(features_of(n), tasks_of(level), **{**TINY, **settings}).double().eval()
 
 
+def shipped(name: str) -> dict:
+    """Settings of a shipped config."""
+    return resolve([name]).settings["model"]["method"]["init_args"]
+
+
 def millions(method: nn.Module, *, heads: bool = True) -> float:
     """Parameters, with the biases of keys and values that the authors' attention has and ours has not."""
     attentions = [m for m in method.modules() if isinstance(m, MultiHeadAttention)]
@@ -43,11 +49,17 @@ def millions(method: nn.Module, *, heads: bool = True) -> float:
 
 def test_size_is_that_of_the_authors_networks():
     """11.04 M that are trained on Aff-Wild2, without heads; on BioVid 53.2 M used, and 5.9 M for the baseline."""
-    assert round(millions(JMT(SOURCE, VA), heads=False), 2) == 11.04
-    biovid = JMT(SOURCE, PAIN, readout="concat_encoder", normalise=False, head_hidden=[1024, 512, 256, 64])
-    assert round(millions(biovid), 1) == 53.2
+    assert round(millions(JMT(SOURCE, VA, **shipped("method/jmt.yaml")), heads=False), 2) == 11.04
+    assert round(millions(JMT(SOURCE, PAIN, **shipped("biovid_jmt.yaml"))), 1) == 53.2
     vanilla = VanillaCrossAttention(SOURCE, PAIN, mix_dim=None, normalise=False, head_hidden=[512, 256, 64])
     assert round(millions(vanilla), 1) == 5.9
+
+
+def test_pair_with_the_authors_settings_is_kept_apart():
+    """It builds on the data set and the method, and its rows are never ranked beside shared settings."""
+    recipe = resolve(["biovid_jmt"])
+    assert (recipe.dataset, recipe.method, recipe.card["variant"]) == ("biovid", "jmt", "paper")
+    assert "variant" not in resolve(["iemocap_jmt"]).card
 
 
 def test_each_dimension_of_a_regression_has_its_own_head():
@@ -90,7 +102,7 @@ def test_the_published_network_step_by_step(readout):
         if readout == "concat_encoder":
             expected = their_layer(method.readout.layer, side_by_side)[0]
         elif readout == "fc":
-            expected = method.readout.mix(side_by_side)[0]
+            expected = method.readout.layer.linear(side_by_side)[0]
         else:
             six = their_layer(method.readout.layer, torch.stack(views, 1))  # (time, 6, dim)
             six = theirs(method.readout.attention)(six, six, six, need_weights=False)[0]
