@@ -40,7 +40,7 @@ def decide(metric: str, mass: Reals) -> Reals:
     if metric == "f1_positive":
         return _decide_threshold(mass)
     scale = np.ones(mass.shape[1]) if metric == "wa" else mass.sum(axis=0)
-    return np.eye(mass.shape[1])[(mass / scale).argmax(axis=1)]
+    return np.eye(mass.shape[1])[np.round(mass / scale, 12).argmax(axis=1)]  # of equals the first one
 
 
 def value_of(metric: str, mass: Reals, rule: Reals) -> float:
@@ -99,7 +99,7 @@ def _ascend(mass: Reals, weight: Reals, rule: Reals) -> Reals:
     last = -1.0
     while (now := _weighted_f1(mass, weight, rule)) > last + 1e-12:
         last = now
-        for symbol in np.flatnonzero(total > 0):
+        for symbol in np.flatnonzero(total > 1e-12):  # less is a rounding error of rates that sum to 1
             hit = (rule * mass).sum(axis=0) - rule[symbol] * mass[symbol]
             given = (rule * total[:, None]).sum(axis=0) - rule[symbol] * total[symbol] + prior
             rule[symbol] = _share_out(mass[symbol], total[symbol], hit, given, weight)
@@ -110,15 +110,14 @@ def _share_out(mass: Reals, total: float, hit: Reals, given: Reals, weight: Real
     """Shares a (sum 1) that maximise Σ_k weight_k (hit_k + a_k mass_k) / (given_k + a_k total).
 
     A class gains by a larger share only where mass_k given_k > total hit_k, and is concave there: the marginal gains of
-    those that get a share are equal, found by bisection. Where none gains, the loss is convex: one class takes all.
+    those that get a share are equal, as in water-filling. Where none gains, the loss is convex: one class takes all.
     """
     slope = weight * (mass * given - total * hit)
     if not (slope > 0).any():
         return np.eye(len(mass))[np.argmax(weight * ((hit + mass) / (given + total) - hit / given))]
     root = np.sqrt(np.maximum(slope, 0.0))
-    low, high = 0.0, float((root / given).max())
-    for _ in range(100):
-        middle = (low + high) / 2
-        share = np.maximum(root / middle - given, 0.0) * (root > 0) / total
-        low, high = (middle, high) if share.sum() > 1 else (low, middle)
-    return share / share.sum() if share.sum() > 0 else np.eye(len(mass))[np.argmax(slope / given**2)]
+    order = np.argsort(-root / given, kind="stable")
+    level = np.cumsum(root[order]) / (total + np.cumsum(given[order]))
+    last = np.flatnonzero(root[order] / given[order] >= level)[-1]
+    share = np.maximum(root / level[last] - given, 0.0) / total
+    return share / share.sum()

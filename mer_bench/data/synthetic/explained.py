@@ -9,6 +9,7 @@ and the last two are integrated exactly.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,7 @@ def mean_absolute_error(e: Explained) -> float:
     return float(spread * np.sqrt(2 / np.pi) * np.exp(-(ratio**2) / 2) + e.sign * (1 - 2 * ndtr(-ratio)))
 
 
+@cache
 def sign_accuracy(e: Explained) -> float:
     """P(the sign of E[y | x] is that of y); 1/2 + arcsin(η)/π when all is Gaussian."""
     mean, hidden = _means(e)
@@ -67,9 +69,10 @@ def sign_accuracy(e: Explained) -> float:
     return float(right.mean()) if e.share > 0 else 0.5
 
 
-def bin_accuracy(e: Explained, edges: Reals) -> float:
+@cache
+def bin_accuracy(e: Explained, edges: tuple[float, ...]) -> float:
     """P(y lies in its likeliest bin); edges in standard deviations of y."""
-    return float(bin_chances(e, _means(e)[0], edges).max(axis=-1).mean())
+    return float(bin_chances(e, _means(e)[0], np.array(edges)).max(axis=-1).mean())
 
 
 def bin_chances(e: Explained, mean: Reals, edges: Reals) -> Reals:

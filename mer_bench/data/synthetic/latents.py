@@ -66,9 +66,8 @@ class Code:
             symbol = np.where(regime == SYNERGY, (self.w - self.c) % self.size, symbol)
         return symbol
 
-    def revealed(self, settings: Settings, available: NDArray[np.bool_], subset: tuple[str, ...]) -> NDArray[np.bool_]:
-        """(n,) whether the available modalities of a subset name w; `available` is (n, modalities)."""
-        seen = available & np.isin(settings.modalities, subset)
+    def revealed(self, settings: Settings, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(n,) whether the modalities that are seen, (n, modalities), name w."""
         both = seen[:, [settings.modalities.index(m) for m in settings.pair]].all(axis=1)
         owner = np.take_along_axis(seen, self.owner[:, None], axis=1)[:, 0]
         return np.select(

@@ -9,7 +9,6 @@ import numpy as np
 from mer_bench.data.synthetic.blueprint import Table
 from mer_bench.data.synthetic.decisions import decide, joint, value_of
 from mer_bench.data.synthetic.explained import bin_accuracy, explained, mean_absolute_error, sign_accuracy
-from mer_bench.data.synthetic.latents import REDUNDANT, SYNERGY, UNIQUE
 from mer_bench.data.synthetic.settings import Settings
 from mer_bench.data.synthetic.timeline import Pattern, unit_patterns
 
@@ -36,13 +35,15 @@ def metrics_of(table: Table) -> tuple[str, ...]:
 
 def reveal_rate(settings: Settings, subset: tuple[str, ...]) -> float:
     """ι: the probability that the available modalities of a subset name w."""
-    rho, rate = settings.mixture, 0.0
-    for pattern, chance in unit_patterns(settings).items():
-        seen = _seen(settings, pattern, subset)
-        owned = sum(settings.weights[m] for m in seen)
-        both = set(settings.pair) <= seen
-        rate += chance * (rho[REDUNDANT] * bool(seen) + rho[UNIQUE] * owned + rho[SYNERGY] * both)
-    return rate
+    patterns = unit_patterns(settings).items()
+    return sum(chance * reveal_chance(settings, _seen(settings, pattern, subset)) for pattern, chance in patterns)
+
+
+def reveal_chance(settings: Settings, seen: set[str]) -> float:
+    """The probability that these modalities, all of them there, name w."""
+    redundant, unique, synergy, _ = settings.mixture
+    owned = sum(settings.weights[m] for m in seen)
+    return redundant * bool(seen) + unique * owned + synergy * (set(settings.pair) <= seen)
 
 
 def _seen(settings: Settings, pattern: Pattern, subset: tuple[str, ...]) -> set[str]:
@@ -62,7 +63,8 @@ def scale_optimum(settings: Settings, table: Table, metric: str, subset: tuple[s
     if metric == "mae":
         return table.sd * sum(p * mean_absolute_error(e) for p, e in found)
     if metric in BINS:
-        return sum(p * bin_accuracy(e, (np.array(BINS[metric]) - table.middle) / table.sd) for p, e in found)
+        edges = tuple((edge - table.middle) / table.sd for edge in BINS[metric])
+        return sum(p * bin_accuracy(e, edges) for p, e in found)
     return sum(p * sign_accuracy(e) for p, e in found)  # with symmetric classes the weighted F1 has the same optimum
 
 

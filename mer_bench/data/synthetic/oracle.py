@@ -17,7 +17,7 @@ from mer_bench.data.synthetic.blueprint import Table
 from mer_bench.data.synthetic.decisions import decide, joint
 from mer_bench.data.synthetic.explained import Explained, bin_chances, explained
 from mer_bench.data.synthetic.latents import Code, Continuous, gains
-from mer_bench.data.synthetic.optimum import BINS, SIGN_METRICS, metrics_of, reveal_rate
+from mer_bench.data.synthetic.optimum import BINS, SIGN_METRICS, metrics_of, reveal_chance
 from mer_bench.data.synthetic.settings import Settings
 from mer_bench.data.synthetic.twin import Twin
 from mer_bench.errors import UserError, did_you_mean
@@ -123,7 +123,7 @@ class Oracle:
         seen = self._available(available) & np.isin(self.settings.modalities, subset)
         hidden = self.twin.hidden[table.latent]
         if isinstance(hidden, Code):
-            said = self._classes(table, hidden, metric, subset, seen)[self.twin.line.grain_unit]
+            said = self._classes(table, hidden, metric, seen)[self.twin.line.grain_unit]
         else:
             said = self._scales(table, hidden, metric, seen[self.twin.line.grain_unit])
         return said[self._grains(rows)]
@@ -162,12 +162,16 @@ class Oracle:
         starts = ends - self.twin.line.grains_of_item
         return np.concatenate([np.arange(starts[i], ends[i]) for i in np.asarray(rows)] or [np.zeros(0, np.int64)])
 
-    def _classes(
-        self, table: Table, code: Code, metric: str, subset: tuple[str, ...], seen: NDArray[np.bool_]
-    ) -> Reals:
+    def _patterns(self, seen: NDArray[np.bool_]) -> tuple[list[set[str]], NDArray[np.int64]]:
+        """The different sets of modalities that are seen, and which of them each row has."""
+        patterns, which = np.unique(seen, axis=0, return_inverse=True)
+        return [set(np.array(self.settings.modalities)[p].tolist()) for p in patterns], which.ravel()
+
+    def _classes(self, table: Table, code: Code, metric: str, seen: NDArray[np.bool_]) -> Reals:
         """(units, size) one label table of classes or labels."""
-        known = code.revealed(self.settings, seen, subset)
-        rate = reveal_rate(self.settings, subset)
+        known = code.revealed(self.settings, seen)
+        patterns, which = self._patterns(seen)
+        rate = float(np.mean(np.array([reveal_chance(self.settings, p) for p in patterns])[which]))
         symbol = np.where(known[:, None], code.w, code.size)
         luck = self.settings.stream("oracle", table.latent).random(symbol.shape)
         columns = []
@@ -190,13 +194,13 @@ class Oracle:
         mean = np.sqrt(share.redundant) * hidden.r * np.asarray(seen.any(axis=1))[:, None]
         mean = mean + np.einsum("m,mgd,gm->gd", np.sqrt(share.unique), hidden.u, seen.astype(np.float64))
         mean = mean + np.sqrt(share.synergy) * hidden.product * both[:, None]
-        patterns, which = np.unique(seen, axis=0, return_inverse=True)
-        found = [explained(self.settings, set(np.array(self.settings.modalities)[p])) for p in patterns]
+        patterns, which = self._patterns(seen)
+        found = [explained(self.settings, p) for p in patterns]
         if metric == "ccc":
             eta = np.sqrt(np.mean(np.array([e.share for e in found])[which]))
             return table.middle + table.sd * (mean / eta if eta > 0 else mean)
         if metric in BINS:
-            return _likeliest(table, metric, found, which.ravel(), mean)
+            return _likeliest(table, metric, found, which, mean)
         if metric in SIGN_METRICS:  # where nothing is known, a coin: always the same side would lose F1
             coin = self.settings.stream("oracle", table.latent).random(mean.shape) < 0.5
             mean = np.where(mean == 0, np.where(coin, 1e-9, -1e-9), mean)

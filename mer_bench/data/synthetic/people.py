@@ -132,7 +132,10 @@ def _iemocap(settings: Settings) -> People:
         speaker=speaker,
         session=[f"Ses{r[1]:02d}" for r in rows],
         dialogue=recording,
-        attrs={"scenario": ["impro" if r[5].startswith("impro") else "script" for r in rows]},
+        attrs={
+            "gender": ["female" if r[2] == "F" else "male" for r in rows],
+            "style": ["improvised" if r[5].startswith("impro") else "scripted" for r in rows],
+        },
         splits={
             "erc": SplitTable(np.where(session_of == 5, 3, 1).astype(np.uint8)[None], ("session",), "sessions 1-4, 5"),
             "speaker10": SplitTable(_speaker10(session_of, speaker), ("speaker",), "one of ten speakers tests"),
@@ -192,7 +195,7 @@ def _positions(recording: Sequence[str]) -> NDArray[np.int64]:
 
 def _tracks(settings: Settings) -> People:
     """Tracks of one person each; some videos have a left and a right one."""
-    _at_least(settings, 12, "two videos for each part")
+    _at_least(settings, 12, "a few videos for each part")
     rng = settings.stream("videos")
     ids: list[str] = []
     video: list[str] = []
@@ -202,7 +205,7 @@ def _tracks(settings: Settings) -> People:
         ids += [f"{name}_left", f"{name}_right"] if two else [name]
         video += [name] * (2 if two else 1)
     films = sorted(set(video))
-    test = set(rng.permutation(films)[: max(2, round(_OFFICIAL_TEST * len(films)))].tolist())
+    test = set(rng.permutation(films)[: max(3, round(_OFFICIAL_TEST * len(films)))].tolist())
     part = np.array([3 if v in test else 1 for v in video], dtype=np.uint8)
     note = "the official validation part is the test part, as test labels are private"
     return People(

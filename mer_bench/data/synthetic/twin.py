@@ -80,9 +80,21 @@ class Twin:
         index[keep] = np.arange(len(keep))
         return index[y[:, 0]], index[y[:, 0]] >= 0
 
+    @cached_property
+    def _spread(self) -> np.ndarray:
+        """(items,) a uniform number each, spread evenly over each part of the official split."""
+        rng = self.settings.stream("annotated")
+        splits = list(self.who.splits.values())
+        part = splits[0].table[0] if splits else np.zeros(len(self.who.ids))
+        drawn = np.empty(len(part))
+        for name in np.unique(part):
+            rows = rng.permutation(np.flatnonzero(part == name))
+            drawn[rows] = (np.arange(len(rows)) + rng.random(len(rows))) / len(rows)
+        return drawn
+
     def _annotated(self, name: str, table: Table, shape: tuple[int, ...]) -> np.ndarray:
         """Which grains carry a usable label: annotated items, less runs of invalid frames; independent of y."""
-        drawn = self.settings.stream("annotated").random(len(self.who.ids))
+        drawn = self._spread
         has = ((drawn >= table.annotated[0]) & (drawn < table.annotated[1]))[self.line.grain_item]
         if table.unusable:
             columns = shape[1] if table.kind == "multilabel" else 1
