@@ -40,7 +40,10 @@ def main(argv: list[str]) -> int:
 
 def work(recipe: recipes.Recipe, given: Mapping[str, Any]) -> None:
     """One run of a sweep, in a process of its own."""
-    options = cli_options.Options("fit", (), (), progress="lines", **given)
+    import torch
+
+    torch.set_num_threads(given["threads"])
+    options = cli_options.Options("fit", (), (), runs=given["runs"], trust=given["trust"], progress="lines")
     for run in plan(recipe, options.runs):
         execute(run, options)
 

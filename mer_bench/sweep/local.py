@@ -165,7 +165,7 @@ class LocalEngine:
             if failure.attempts < ATTEMPTS:
                 left.append(flight.run)
             else:
-                progress.failed(flight.run, ended.status, ended.reason)
+                progress.failed(flight.run, ended.status, failure.reason)
         self.ledger.release(key)
 
     def _given_up(self, run: Run) -> bool:

@@ -68,10 +68,7 @@ def _run(job: Job) -> Ended:
     try:
         module, _, name = job.target.partition(":")
         function = getattr(importlib.import_module(module), name)
-        import torch
-
-        torch.set_num_threads(job.threads)
-        function(job.recipe, job.options)
+        function(job.recipe, {**job.options, "threads": job.threads})
     except Diverged as error:
         print(f"mer-bench: {error}")
         return Ended("diverged", str(error))
