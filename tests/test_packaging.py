@@ -112,19 +112,17 @@ def test_the_wheel_works_from_any_folder(wheel: Path, tmp_path: Path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
 
-    def run(*argv: str) -> str:
+    def run(name: str, *argv: str) -> str:
         env = {"PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1"}
-        command = [str(home / "bin" / "mer-bench"), *argv]
+        command = [str(home / "bin" / name), *argv]
         done = subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, env=env)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    where = subprocess.run(
-        [python, "-c", "import mer_bench; print(mer_bench.__file__)"], cwd=elsewhere, capture_output=True, text=True
-    )
-    assert Path(where.stdout.strip()).is_relative_to(home), "the environment takes the checkout, not the wheel"
-    assert "Foal-Net" in run("list")
-    assert "mer_bench.methods.concat.Concat" in run("fit", "iemocap_concat", "--print-config")
-    run("data", "synth", "iemocap", "--items", "200", "--out", "features/iemocap.h5")
-    run("fit", "iemocap_concat", "--trainer.max_epochs", "1")
+    where = run("python", "-c", "import mer_bench; print(mer_bench.__file__)")
+    assert Path(where.strip()).is_relative_to(home), "the environment takes the checkout, not the wheel"
+    assert "Foal-Net" in run("mer-bench", "list")
+    assert "mer_bench.methods.concat.Concat" in run("mer-bench", "fit", "iemocap_concat", "--print-config")
+    run("mer-bench", "data", "synth", "iemocap", "--items", "200", "--out", "features/iemocap.h5")
+    run("mer-bench", "fit", "iemocap_concat", "--trainer.max_epochs", "1")
     assert list(elsewhere.glob("runs/iemocap4/concat/*/record.json"))
