@@ -83,6 +83,8 @@ class Protocol:
         statistics: rule A, B or C of the statistics notes.
         conditions: what is missing at test; `full` always.
         legacy: reproduces what a paper did; never ranked.
+        selection: which epoch is scored: the best one on the validation part, or (``fixed``) the last of a fixed
+            number, for splits without a validation part.
         note: one sentence shown above the table.
     """
 
@@ -100,6 +102,7 @@ class Protocol:
     conditions: tuple[Condition, ...] = (Condition("full"),)
     legacy: bool = False
     note: str = ""
+    selection: Literal["validation", "fixed"] = "validation"
 
     @property
     def hash(self) -> str:

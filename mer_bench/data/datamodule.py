@@ -11,18 +11,16 @@ from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 
 from mer_bench.data.blocks import EvalBlocks, TrainBlocks
+from mer_bench.data.choice import choose_modalities
 from mer_bench.data.conditions import available, condition_names
 from mer_bench.data.corpora import find_protocol
 from mer_bench.data.files import find_features
 from mer_bench.data.splits import make_split, targets
 from mer_bench.data.store import Flat, FrameTargets, Ragged, Store
 from mer_bench.data.views import Views, align, join, whole_items, windows
-from mer_bench.errors import UserError, did_you_mean
+from mer_bench.errors import UserError
 from mer_bench.merh5 import FeatureFile
 from mer_bench.types import Features, FeatureSpec, Level, Tasks, TaskSpec
-
-#: a modality asked for must be present in this share of the training items (science.md 1)
-MIN_PRESENT = 0.05
 
 
 class MERDataModule(LightningDataModule):
@@ -92,7 +90,7 @@ class MERDataModule(LightningDataModule):
         if self.file.corpus != self.corpus:
             raise UserError(f"{self.file.path}: holds corpus {self.file.corpus!r}, {self.corpus!r} was asked for")
         self.split = make_split(self.protocol, self.file, fold)
-        self.modalities = self._choose(modalities)
+        self.modalities = choose_modalities(self.file, self.protocol, fold, self.split, modalities)
         self.tasks: Tasks = {n: self._with_prior(n, spec) for n, spec in self.protocol.tasks.items()}
         self.features: Features = {m: self._feature_spec(m) for m in self.modalities}
         self.metrics = self.protocol.metrics
@@ -101,29 +99,6 @@ class MERDataModule(LightningDataModule):
         self._store: Store | None = None
 
     # what is offered -------------------------------------------------------------------------------------------
-
-    def _choose(self, asked: list[str] | None) -> tuple[str, ...]:
-        """The modalities to use; refuses unknown ones and those that are hardly ever present."""
-        known = self.file.modalities
-        chosen = list(asked) if asked else [m for m in known if "_" not in m]
-        for m in chosen:
-            if m not in known:
-                raise UserError(
-                    f"--data.modalities: {self.file.path} has no modality {m!r}; {did_you_mean(m, known)} "
-                    f"(it has {', '.join(known)})"
-                )
-        if len(set(chosen)) < len(chosen):
-            raise UserError(f"--data.modalities names one modality twice: {', '.join(chosen)}")
-        present = {m: int(known[m].present[self.split.train].sum()) for m in chosen}
-        rare = [m for m in chosen if present[m] < max(1, MIN_PRESENT * len(self.split.train))]
-        if rare:
-            good = [m for m in chosen if m not in rare] or [m for m in known if m not in rare and "_" not in m]
-            raise UserError(
-                f"{self.file.path}: modality {rare[0]!r} is present in {present[rare[0]]} of {len(self.split.train)} "
-                f"training items of {self.protocol.name} fold {self.fold}, at least {MIN_PRESENT:.0%} are needed; "
-                f"use --data.modalities '[{', '.join(good)}]'"
-            )
-        return tuple(chosen)
 
     def _feature_spec(self, m: str) -> FeatureSpec:
         info = self.file.modalities[m]
@@ -284,9 +259,9 @@ class MERDataModule(LightningDataModule):
             self.store, views, self.lengths, batch_size=self.eval_batch_size, condition=condition, keep=keep
         )
 
-    def val_dataloader(self) -> EvalBlocks:
-        """The validation part."""
-        return self._eval_blocks("val")
+    def val_dataloader(self) -> EvalBlocks | list[EvalBlocks]:
+        """The validation part; no loader where the protocol has none."""
+        return self._eval_blocks("val") if len(self.parts["val"]) else []
 
     def test_dataloader(self) -> list[EvalBlocks]:
         """The test part, once per condition."""

@@ -140,7 +140,7 @@ def _by_hash(names, salt: str) -> list[str]:
 def _check(protocol: Protocol, file: FeatureFile, fold: int, split: Split) -> None:
     parts = {"training": split.train, "validation": split.val, "test": split.test}
     for name, rows in parts.items():
-        if not len(rows):
+        if not len(rows) and not (name == "validation" and protocol.selection == "fixed"):
             raise UserError(f"{file.path}: the {name} part of fold {fold} of {protocol.name} is empty")
     groups = file.group(protocol.cluster)
     owners: dict[str, str] = {}
@@ -148,7 +148,7 @@ def _check(protocol: Protocol, file: FeatureFile, fold: int, split: Split) -> No
         for group in set(groups[rows]):
             if group in owners:
                 raise UserError(
-                    f"{file.path}: {protocol.cluster} {str(group)!r} is in the {owners[group]} and the {name} part of fold "
-                    f"{fold} of {protocol.name}; people and recordings must not cross parts"
+                    f"{file.path}: {protocol.cluster} {str(group)!r} is in the {owners[group]} and the {name} part of "
+                    f"fold {fold} of {protocol.name}; people and recordings must not cross parts"
                 )
             owners[group] = name

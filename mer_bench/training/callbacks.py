@@ -72,9 +72,10 @@ class Lines(Callback):
         done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
         seconds = (time.perf_counter() - self.start) / max(1, done - self.first) * max(0, total - done)
         primary = pl_module.metrics[0]
-        value = float(trainer.callback_metrics.get(f"val/{primary}", float("nan")))
+        value = trainer.callback_metrics.get(f"val/{primary}")
+        validated = "" if value is None else f"  val {primary} {float(value):.4f}"  # a fixed number of epochs has none
         loss = pl_module.epoch_means()["train/loss"]
-        return f"epoch {done}/{total}  loss {loss:.4f}  val {primary} {value:.4f}  at most {clock(seconds)} left"
+        return f"epoch {done}/{total}  loss {loss:.4f}{validated}  at most {clock(seconds)} left"
 
 
 class Bar(Lines):
@@ -132,9 +133,15 @@ def progress(kind: str) -> list[Callback]:
     return [Lines()]
 
 
-def checkpoints(folder: Path) -> list[ModelCheckpoint]:
-    """Keep the best epoch by `val/selection` as `best.ckpt` and the latest as `last.ckpt`."""
+def checkpoints(folder: Path, selection: str = "validation") -> list[ModelCheckpoint]:
+    """Keep the chosen epoch as `best.ckpt` and the latest as `last.ckpt`.
+
+    Args:
+        folder: where they go.
+        selection: of the protocol: the chosen epoch is the best one by `val/selection`, or (`fixed`) the last one.
+    """
     common = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
-    best = ModelCheckpoint(filename="best", monitor="val/selection", mode="max", save_top_k=1, **common)
+    monitor = "val/selection" if selection == "validation" else None  # without one, the newest replaces the last
+    best = ModelCheckpoint(filename="best", monitor=monitor, mode="max", save_top_k=1, **common)
     last = ModelCheckpoint(filename="last", save_top_k=1, monitor=None, **common)
     return [best, last]

@@ -21,8 +21,8 @@ def corpora() -> dict[str, Corpus]:
 
 
 def protocols() -> dict[str, Protocol]:
-    """Every protocol by name."""
-    return {p.name: p for corpus in corpora().values() for p in corpus.protocols}
+    """Every protocol by name, sorted."""
+    return dict(sorted((p.name, p) for corpus in corpora().values() for p in corpus.protocols))
 
 
 def find_protocol(name: str, corpus: str = "") -> Protocol:
