@@ -24,3 +24,26 @@ class BioVid(MERDataModule):
     """
 
     corpus = "biovid"
+
+
+class CMUMOSEI(MERDataModule):
+    """Video monologues with sentiment and six emotions (Bagher Zadeh et al., 2018).
+
+    Content: about 23,000 clips, text, audio and vision. Labels: sentiment -3 to 3, six emotions, each present or not.
+    Splits: official folds of videos. Licence: from Carnegie Mellon University.
+    Expected file: `mosei.h5` as written by ``mer-bench prepare mosei``.
+    """
+
+    corpus = "mosei"
+
+
+class CMUMOSI(MERDataModule):
+    """Video reviews of films with sentiment (Zadeh et al., 2016).
+
+    Content: 2,199 clips of 93 videos, text, audio and vision. Labels: sentiment -3 to 3.
+    Splits: official folds of videos; `mosi_bclstm` keeps that of bc-LSTM, whose own text and video features are refused
+    where they would be scored on what those networks saw. Licence: from Carnegie Mellon University.
+    Expected file: `mosi.h5` as written by ``mer-bench prepare mosi``.
+    """
+
+    corpus = "mosi"

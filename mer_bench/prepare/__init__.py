@@ -14,7 +14,11 @@ from mer_bench.prepare.layout import Layout, Request, recognise
 from mer_bench.prepare.report import Report
 
 #: corpus -> the module with its `LAYOUTS`, in the order in which they are tried
-CORPORA = {"iemocap": "mer_bench.prepare.iemocap"}
+CORPORA = {
+    "iemocap": "mer_bench.prepare.iemocap",
+    "mosei": "mer_bench.prepare.cmu.mosei",
+    "mosi": "mer_bench.prepare.cmu.mosi",
+}
 
 
 def prepare(corpus: str, request: Request, out: Path | None) -> Report:
@@ -35,6 +39,7 @@ def prepare(corpus: str, request: Request, out: Path | None) -> Report:
         raise UserError(f"no converter for {corpus!r}; {did_you_mean(corpus, CORPORA)}")
     layouts: tuple[Layout, ...] = importlib.import_module(CORPORA[corpus]).LAYOUTS
     layout = recognise(corpus, layouts, request.source)
+    layout.refuse_unused(request)
     report = Report(corpus, str(request.source), recognised=layout.name)
     contents = layout.read(request, report)
     if out is not None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +22,16 @@ class Request:
     Attributes:
         source: folder or file to convert.
         text: keep the transcripts in the feature file (they are licensed material).
+        labels: labels that lie elsewhere.
+        features: features that lie elsewhere, by the name that the modality is to have.
+        align: clock of the rows, for layouts that offer a choice; empty for the layout's own.
     """
 
     source: Path
     text: bool = False
+    labels: Path | None = None
+    features: Mapping[str, Path] = field(default_factory=dict)
+    align: str = ""
 
 
 class Layout(ABC):
@@ -34,14 +40,28 @@ class Layout(ABC):
     Attributes:
         name: what the report calls it.
         required: paths inside the source that make up the layout.
+        options: further fields of a `Request` that it makes use of: labels, features, align.
     """
 
     name: str
     required: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     def missing(self, root: Path) -> list[str]:
         """Required paths that are not there; empty means recognised."""
         return [path for path in self.required if not (root / path).exists()]
+
+    def refuse_unused(self, request: Request) -> None:
+        """Refuse what the user asks for and this layout would not look at.
+
+        Raises:
+            UserError: naming the option.
+        """
+        for option in ("labels", "features", "align"):
+            if getattr(request, option) and option not in self.options:
+                raise UserError(
+                    f"--{option}: makes no difference here ({request.source} is recognised as: {self.name})"
+                )
 
     @abstractmethod
     def read(self, request: Request, report: Report) -> Contents:

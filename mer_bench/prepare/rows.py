@@ -44,9 +44,13 @@ def pick(modality: Modality, keep: NDArray[np.bool_]) -> Modality:
     """The same modality of some of the items only."""
     lengths = np.asarray(modality.lengths)
     rows = np.repeat(keep, lengths)
-    parts = {key: getattr(modality, key) for key in ("values", "valid", "times")}
-    taken = {key: None if array is None else array[rows] for key, array in parts.items()}
-    return dataclasses.replace(modality, lengths=lengths[keep], **taken)
+    return dataclasses.replace(
+        modality,
+        values=modality.values[rows],
+        lengths=lengths[keep],
+        valid=None if modality.valid is None else modality.valid[rows],
+        times=None if modality.times is None else modality.times[rows],
+    )
 
 
 def _judge(values: np.ndarray, judge: Callable[[np.ndarray], np.ndarray]) -> NDArray[np.bool_]:

@@ -1,0 +1,1 @@
+"""CMU-MOSI and CMU-MOSEI: converters for the forms in which the two corpora are found."""
