@@ -182,12 +182,13 @@ def take(batch: Batch, index: torch.Tensor) -> Batch:
     )
 
 
-def provided(card: dict, features: Features) -> set[str]:
-    """The hidden names that a card promises for given modalities."""
+def provided(card: dict, features: Features, tasks: Tasks) -> set[str]:
+    """The hidden names that a card promises for given modalities and tasks."""
     names: set[str] = set()
     for pattern in card["provides"]:
         for a in features:
             for b in features:
                 if a != b or "<b>" not in pattern:
-                    names.add(pattern.replace("<m>", a).replace("<a>", a).replace("<b>", b))
+                    name = pattern.replace("<m>", a).replace("<a>", a).replace("<b>", b)
+                    names |= {name.replace("<task>", task) for task in tasks}
     return names
