@@ -11,6 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from mer_bench.data.synthetic import PROFILES, STRUCTURES, generate, resolve
+from mer_bench.data.synthetic.contents import modality
 from mer_bench.data.synthetic.emission import Emission, block_size, templates
 from mer_bench.data.synthetic.latents import Continuous, ar1, gains, sign_chain
 from mer_bench.data.synthetic.timeline import rows_of
@@ -286,17 +287,22 @@ def test_frame_level_classes_are_constant_inside_segments_and_invalid_frames_cov
     assert len(table.values) == twin.line.unit_size.sum()
 
 
-def test_raw_signals_carry_the_codes_in_slow_cosines():
-    twin = Twin.of(small("biovid", "redundant", missing=0, signals=True, seconds=1.0))
-    emission = Emission(twin.settings, twin.who, twin.hidden, "ecg")
-    rows = rows_of(twin.settings, twin.who, twin.line, "ecg")
-    signal = emission.features(rows)
-    assert signal.shape == (435 * 512, 1)
+def test_raw_signals_carry_the_codes_in_slow_cosines(tmp_path):
+    settings = small("biovid", "redundant", missing=0.1, signals=True, seconds=1.0)
+    twin = Twin.of(settings)
+    made = modality(twin, "ecg")
+    present = twin.line.present[:, settings.modalities.index("ecg")]
+    assert np.array_equal(made.lengths, 512 * present)
+    assert made.values.shape == (512 * present.sum(), 1)
+    emission = Emission(settings, twin.who, twin.hidden, "ecg")
     cosines = templates(len(emission.live), 512)
     assert np.allclose(cosines @ cosines.T / 512, np.eye(len(cosines)), atol=1e-9)
-    back = signal.reshape(435, 512) @ cosines.T / 512 @ emission.rotation.T
-    codes = back[:, : emission.size] / twin.settings.signal
-    assert np.array_equal(read_symbols(codes, 5)[:, 0], twin.hidden["pain"].w[:, 0])
+    back = made.values.reshape(-1, 512) @ cosines.T / 512 @ emission.rotation.T
+    codes = back[:, : emission.size] / settings.signal
+    assert np.array_equal(read_symbols(codes, 5)[:, 0], twin.hidden["pain"].w[present, 0])
+    path = tmp_path / "signals.h5"
+    write(path, generate("biovid", items=435, signals=True, seconds=0.5))
+    assert check(path) == []
 
 
 @pytest.mark.parametrize("structure", ["synergy_lookup", "mixed"])

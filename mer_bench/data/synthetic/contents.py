@@ -62,10 +62,10 @@ def modality(twin: Twin, name: str) -> Modality:
     settings = twin.settings
     profile = settings.profile.modalities[name]
     rows = rows_of(settings, twin.who, twin.line, name)
-    values = Emission(settings, twin.who, twin.hidden, name).features(rows)
+    emission = Emission(settings, twin.who, twin.hidden, name)
     return Modality(
-        values=values,
-        lengths=rows.lengths,
+        values=emission.features(rows),
+        lengths=rows.lengths * emission.samples,
         kind=profile.kind,
         rate_hz=0.0 if profile.words or profile.kind == "utterance" else profile.rate_hz,
         valid=rows.valid if not rows.valid.all() else None,

@@ -136,22 +136,24 @@ class Emission:
         value = np.take_along_axis(code.table[at], key, axis=2)
         return np.concatenate([_one_hot(key[..., 0], code.size), _one_hot(value[..., 0], code.size)], axis=1)
 
+    @property
+    def samples(self) -> int:
+        """Samples that a row becomes: 1 but for raw signals, which all have the same length."""
+        signal = self.profile.kind == "signal"
+        return max(1, round(self.settings.seconds * self.profile.rate_hz)) if signal else 1
+
     def _waveforms(self, rows: Rows) -> NDArray[np.float32]:
-        """(samples, 1) signals: coefficients of slow cosines, and white noise from which these are taken out."""
-        n = len(rows.lengths)
-        length = int(rows.lengths.max(initial=0))
-        has = np.flatnonzero(rows.lengths)
-        item, once = np.arange(n), np.ones(n, dtype=np.int64)
-        whole = Rows(once, item, item, item, place=0 * once, size=once, valid=once > 0)
+        """(rows x samples, 1) signals: coefficients of slow cosines, and white noise from which these are taken out."""
         rng = self.settings.stream("noise", self.modality)
-        coefficients = self._rotated(whole, slice(None), rng)[has]
-        cosines = templates(len(self.live), length)
-        values = np.empty((len(has), length), dtype=np.float32)
-        step = max(1, _CHUNK // max(length, 1))
-        for first in range(0, len(has), step):
+        coefficients = self._rotated(rows, slice(None), rng)
+        cosines = templates(len(self.live), self.samples)
+        values = np.empty((len(coefficients), self.samples), dtype=np.float32)
+        step = max(1, _CHUNK // self.samples)
+        for first in range(0, len(values), step):
             part = slice(first, first + step)
             noise = rng.standard_normal(values[part].shape)
-            values[part] = _on_grid(coefficients[part] @ cosines + noise - (noise @ cosines.T / length) @ cosines)
+            noise -= (noise @ cosines.T / self.samples) @ cosines
+            values[part] = _on_grid(coefficients[part] @ cosines + noise)
         return values.reshape(-1, 1)
 
 

@@ -13,7 +13,7 @@ from mer_bench.data.synthetic.settings import Settings
 from mer_bench.data.synthetic.timeline import Pattern, unit_patterns
 
 CLASS_METRICS = ("wa", "ua", "wf1", "f1_macro")
-LABEL_METRICS = ("balanced_accuracy", "f1_macro", "wa", "auc")
+LABEL_METRICS = ("balanced_accuracy", "f1_macro", "wa")
 SCALE_METRICS = ("ccc", "corr", "mae")
 SIGN_METRICS = ("acc2_nonneg", "acc2_pos", "f1_nonneg", "f1_pos")
 SENTIMENT_METRICS = (*SIGN_METRICS, "acc5", "acc7", "acc7_sdk")

@@ -125,7 +125,7 @@ class Oracle:
         if isinstance(hidden, Code):
             said = self._classes(table, hidden, metric, seen)[self.twin.line.grain_unit]
         else:
-            said = self._scales(table, hidden, metric, seen[self.twin.line.grain_unit])
+            said = self._scales(table, hidden, metric, seen)
         return said[self._grains(rows)]
 
     def task(self, name: str) -> tuple[TaskSpec, np.ndarray, np.ndarray]:
@@ -189,13 +189,14 @@ class Oracle:
 
     def _scales(self, table: Table, hidden: Continuous, metric: str, seen: NDArray[np.bool_]) -> Reals:
         """(grains, size) on the scale of the labels."""
-        share = gains(self.settings)
-        both = np.asarray(seen[:, [self.settings.modalities.index(m) for m in self.settings.pair]].all(axis=1))
-        mean = np.sqrt(share.redundant) * hidden.r * np.asarray(seen.any(axis=1))[:, None]
-        mean = mean + np.einsum("m,mgd,gm->gd", np.sqrt(share.unique), hidden.u, seen.astype(np.float64))
-        mean = mean + np.sqrt(share.synergy) * hidden.product * both[:, None]
         patterns, which = self._patterns(seen)
-        found = [explained(self.settings, p) for p in patterns]
+        unit = self.twin.line.grain_unit
+        found, which, has = [explained(self.settings, p) for p in patterns], which[unit], seen[unit]
+        share = gains(self.settings)
+        both = np.array([e.both for e in found])[which]
+        mean = np.sqrt(share.redundant) * hidden.r * np.array([bool(p) for p in patterns])[which][:, None]
+        mean = mean + np.einsum("m,mgd,gm->gd", np.sqrt(share.unique), hidden.u, has.astype(np.float64))
+        mean = mean + np.sqrt(share.synergy) * hidden.product * both[:, None]
         if metric == "ccc":
             eta = np.sqrt(np.mean(np.array([e.share for e in found])[which]))
             return table.middle + table.sd * (mean / eta if eta > 0 else mean)

@@ -26,6 +26,7 @@ _PARTS = {  # items and videos of the official train, validation and test part
 }
 _SUBJECTS = 87
 _HOLDOUT = 26
+_NOT_REACTIVE = 20  # subjects without a visible reaction
 _TWO_PEOPLE = 0.08  # ours: share of videos with a left and a right track
 _OFFICIAL_TEST = 0.2  # ours: share of videos in the official validation part, which is the test part here
 
@@ -215,7 +216,10 @@ def _tracks(settings: Settings) -> People:
         start_s=np.zeros(len(ids)),
         speaker=list(ids),
         dialogue=video,
-        splits={"abaw": SplitTable(part[None], ("dialogue",), "train and validation by video", note)},
+        splits={
+            name: SplitTable(part[None], ("dialogue",), "train and validation by video", note)
+            for name in ("abaw", "abaw_va", "abaw_expr", "abaw_au")
+        },
     )
 
 
@@ -237,6 +241,7 @@ def _subjects(settings: Settings) -> People:
         age += [float(years)] * len(classes)
         label.append(classes)
     held = set(rng.permutation(sorted(set(speaker)))[:_HOLDOUT].tolist())
+    still = set(rng.permutation(sorted(set(speaker)))[:_NOT_REACTIVE].tolist())
     holdout = np.array([3 if s in held else 1 for s in speaker], dtype=np.uint8)
     n = len(ids)
     return People(
@@ -245,7 +250,11 @@ def _subjects(settings: Settings) -> People:
         order=_positions(speaker),
         start_s=np.full(n, np.nan),
         speaker=speaker,
-        attrs={"sex": sex, "age": np.array(age)},
+        attrs={
+            "sex": sex,
+            "age": np.array(age),
+            "reactive": ["no" if name in still else "yes" for name in speaker],
+        },
         splits={"holdout": SplitTable(holdout[None], ("speaker",), "61 train, 26 test, as many as proposed")},
         design={"pain": np.concatenate(label)[:, None]},
     )

@@ -57,7 +57,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one modality, all items end to end.
+    """The rows of one modality, all items end to end; a raw signal counts as one row.
 
     Attributes:
         lengths: (items,) rows of each item.
@@ -161,7 +161,7 @@ def classes_of(settings: Settings, latent: str) -> int:
 
 def _lengths(settings: Settings, who: People, modality: str) -> Ints:
     profile = settings.profile.modalities[modality]
-    if profile.kind == "utterance":
+    if profile.kind != "sequence":
         return np.ones(len(who.seconds), dtype=np.int64)
     least = _MIN_ROWS
     if settings.lookup and modality == settings.pair[1]:
