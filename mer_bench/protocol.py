@@ -50,7 +50,18 @@ class GroupKFold:
     k: int
 
 
-SplitRule = LeaveOneGroupOut | OfficialTable | GroupKFold
+@dataclass(frozen=True)
+class ItemKFold:
+    """Items, ordered by a hash of their ids, dealt to k folds; the next fold validates.
+
+    People and recordings are in all parts at once, so a model is tested on those it was trained on: only a `legacy`
+    protocol may use it, to reproduce what a paper did.
+    """
+
+    k: int
+
+
+SplitRule = LeaveOneGroupOut | OfficialTable | GroupKFold | ItemKFold
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,15 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     options.add_argument("corpus", metavar="CORPUS", help=f"one of: {', '.join(sorted(CORPORA))}")
-    options.add_argument("--from", dest="source", metavar="PATH", type=Path, required=True, help="what you have")
+    options.add_argument(
+        "--from",
+        "--spec",
+        dest="source",
+        metavar="PATH",
+        type=Path,
+        required=True,
+        help="what you have; for `table` the YAML file that says where everything is",
+    )
     options.add_argument("--out", metavar="FILE", type=Path, help="the feature file to write; an old one is replaced")
     options.add_argument("--labels", metavar="PATH", type=Path, help="labels, where they lie elsewhere")
     options.add_argument(
@@ -35,6 +43,15 @@ def parser() -> argparse.ArgumentParser:
         default="",
         help="rows of the features: one per word (the mean of its frames; the default), or each on its own clock",
     )
+    options.add_argument(
+        "--rate",
+        metavar="NAME=HZ",
+        type=named_text,
+        action="append",
+        default=[],
+        help="affwild2: rows per second of modality NAME, which is then joined by time; `video=HZ` or `video=FILE` (a "
+        "CSV with columns video, fps) for the frames of the videos, where their names do not tell",
+    )
     options.add_argument("--text", action="store_true", help="keep transcripts in the file (licensed material)")
     options.add_argument("--dry-run", action="store_true", help="read and check everything, write nothing")
     return options
@@ -46,6 +63,14 @@ def named_path(text: str) -> tuple[str, Path]:
     if not (name and sign and path):
         raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=PATH, for instance audio=covarep.csd")
     return name, Path(path)
+
+
+def named_text(text: str) -> tuple[str, str]:
+    """``audio=100`` as name and text."""
+    name, sign, value = text.partition("=")
+    if not (name and sign and value):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=HZ, for instance audio=100")
+    return name, value
 
 
 def named(pairs: list[tuple[str, Path]]) -> dict[str, Path]:
@@ -72,7 +97,8 @@ def main(argv: list[str]) -> int:
     if options.out is None and not options.dry_run:
         raise UserError(f"prepare {options.corpus}: --out FILE is missing (or --dry-run, which only reports)")
     out = None if options.dry_run else options.out
-    request = Request(options.source, options.text, options.labels, named(options.features), options.align)
+    features, rate = named(options.features), dict(options.rate)
+    request = Request(options.source, options.text, options.labels, features, options.align, rate)
     report = prepare(options.corpus, request, out)
     print("\n".join(report.lines()))
     if out is not None:

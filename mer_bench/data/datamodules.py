@@ -47,3 +47,15 @@ class CMUMOSI(MERDataModule):
     """
 
     corpus = "mosi"
+
+
+class AffWild2(MERDataModule):
+    """Faces in the wild, annotated frame by frame (Kollias and Zafeiriou, 2018).
+
+    Content: tracks of one person in one video; vision on the frames of the video, audio on a clock of its own.
+    Labels: valence and arousal, eight expressions, twelve action units, each on its own frames. Splits: official parts
+    by video. Licence: on request from the organisers of the ABAW challenges.
+    Expected file: `affwild2.h5` as written by ``mer-bench prepare affwild2``.
+    """
+
+    corpus = "affwild2"

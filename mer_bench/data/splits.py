@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mer_bench.errors import UserError
 from mer_bench.merh5 import FeatureFile
-from mer_bench.protocol import GroupKFold, LeaveOneGroupOut, OfficialTable, Protocol
+from mer_bench.protocol import GroupKFold, ItemKFold, LeaveOneGroupOut, OfficialTable, Protocol
 from mer_bench.types import TaskSpec
 
 Rows = NDArray[np.int64]
@@ -66,13 +66,23 @@ def labelled(file: FeatureFile, name: str, spec: TaskSpec) -> NDArray[np.bool_]:
 
 
 def make_split(protocol: Protocol, file: FeatureFile, fold: int) -> Split:
-    """The rows of one fold.
+    """The rows of one fold, checked.
+
+    Raises:
+        UserError: as `deal`; an empty part, or a cluster (speaker, subject, video) that would be in two parts.
+    """
+    split = deal(protocol, file, fold)
+    _check(protocol, file, fold, split)
+    return split
+
+
+def deal(protocol: Protocol, file: FeatureFile, fold: int) -> Split:
+    """The rows of one fold, whoever is in them.
 
     Training and validation keep items with a target of any task, the test part items with a target of the primary task.
 
     Raises:
-        UserError: fold out of range, groups that do not match the protocol, an empty part, or a cluster
-            (speaker, subject, video) that would be in two parts.
+        UserError: fold out of range, or groups that do not match the protocol.
     """
     if not 0 <= fold < protocol.folds:
         raise UserError(f"--data.fold {fold} is out of range: {protocol.name} has folds 0 to {protocol.folds - 1}")
@@ -84,9 +94,7 @@ def make_split(protocol: Protocol, file: FeatureFile, fold: int) -> Split:
     part = _assign(protocol, file, fold, usable)
     primary = protocol.primary.partition("/")[0]
     part[(part == 3) & ~labelled(file, primary, protocol.tasks[primary])] = 0
-    split = Split(*(np.flatnonzero(part == k) for k in (1, 2, 3)))
-    _check(protocol, file, fold, split)
-    return split
+    return Split(*(np.flatnonzero(part == k) for k in (1, 2, 3)))
 
 
 def _assign(protocol: Protocol, file: FeatureFile, fold: int, usable: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -101,6 +109,12 @@ def _assign(protocol: Protocol, file: FeatureFile, fold: int, usable: NDArray[np
             held = names[: max(1, round(rule.validation_share * len(names)))]
             part[(part == 1) & np.isin(groups, held)] = 2
         part[~usable] = 0
+        return part
+    if isinstance(rule, ItemKFold):
+        dealt = np.array(_by_hash((file.ids[row] for row in np.flatnonzero(usable)), protocol.name))
+        part[usable] = 1
+        part[usable & np.isin(file.ids, dealt[(fold + 1) % rule.k :: rule.k])] = 2
+        part[usable & np.isin(file.ids, dealt[fold :: rule.k])] = 3
         return part
     groups = file.group(rule.key)
     test, val = _groups(rule, protocol, file, sorted(set(groups[usable])), fold)
@@ -142,6 +156,12 @@ def _check(protocol: Protocol, file: FeatureFile, fold: int, split: Split) -> No
     for name, rows in parts.items():
         if not len(rows) and not (name == "validation" and protocol.selection == "fixed"):
             raise UserError(f"{file.path}: the {name} part of fold {fold} of {protocol.name} is empty")
+    if isinstance(protocol.split, ItemKFold):
+        if not protocol.legacy:
+            raise UserError(
+                f"{protocol.name}: folds of single items put people in two parts; only legacy protocols may"
+            )
+        return
     groups = file.group(protocol.cluster)
     owners: dict[str, str] = {}
     for name, rows in parts.items():

@@ -164,7 +164,9 @@ def _modality(place: str, modality: Modality, n: int, tree: Tree) -> None:
     if modality.valid is not None:
         valid = mask(f"{place}/valid", modality.valid, (len(values),))
         if not valid.all():
-            values = np.where(valid[:, None], values, values.dtype.type(0))
+            hidden = values[~valid]
+            if hidden.any() or np.signbit(hidden).any():  # a large modality is copied only if that changes a bit
+                values = np.where(valid[:, None], values, values.dtype.type(0))
             tree.data[f"{place}/valid"] = valid.astype("|u1")
     tree.data[f"{place}/values"] = values
     tree.data[f"{place}/offsets"] = offsets(lengths)

@@ -15,9 +15,12 @@ from mer_bench.prepare.report import Report
 
 #: corpus -> the module with its `LAYOUTS`, in the order in which they are tried
 CORPORA = {
+    "affwild2": "mer_bench.prepare.affwild2",
+    "biovid": "mer_bench.prepare.biovid",
     "iemocap": "mer_bench.prepare.iemocap",
     "mosei": "mer_bench.prepare.cmu.mosei",
     "mosi": "mer_bench.prepare.cmu.mosi",
+    "table": "mer_bench.prepare.table",
 }
 
 

@@ -25,6 +25,7 @@ class Request:
         labels: labels that lie elsewhere.
         features: features that lie elsewhere, by the name that the modality is to have.
         align: clock of the rows, for layouts that offer a choice; empty for the layout's own.
+        rate: rows per second by name of a modality, for layouts that cannot know them; as text.
     """
 
     source: Path
@@ -32,6 +33,7 @@ class Request:
     labels: Path | None = None
     features: Mapping[str, Path] = field(default_factory=dict)
     align: str = ""
+    rate: Mapping[str, str] = field(default_factory=dict)
 
 
 class Layout(ABC):
@@ -40,7 +42,7 @@ class Layout(ABC):
     Attributes:
         name: what the report calls it.
         required: paths inside the source that make up the layout.
-        options: further fields of a `Request` that it makes use of: labels, features, align.
+        options: further fields of a `Request` that it makes use of: labels, features, align, rate.
     """
 
     name: str
@@ -57,7 +59,7 @@ class Layout(ABC):
         Raises:
             UserError: naming the option.
         """
-        for option in ("labels", "features", "align"):
+        for option in ("labels", "features", "align", "rate"):
             if getattr(request, option) and option not in self.options:
                 raise UserError(
                     f"--{option}: makes no difference here ({request.source} is recognised as: {self.name})"

@@ -99,3 +99,20 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def read_any(path: Path, delimiter: str = ",") -> dict[str, list[str]]:
+    """Cells by column, as text, whatever the header names; blanks around names and cells are taken off.
+
+    Raises:
+        UserError: unreadable, no header, a name twice or none, or a row of another width; names file and line.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = [name.strip() for name in next(csv.reader(file, delimiter=delimiter, strict=True), [])]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as a table: {error}") from None
+    if not header or len(set(header)) < len(header) or "" in header:
+        raise UserError(f"{path}: header {header[:8]}; expected a name for each column, each once")
+    table = read_table(path, header, delimiter)
+    return {name: [cell.strip() for cell in cells] for name, cells in table.items()}
