@@ -27,6 +27,16 @@ EQUAL = {
     "what the mask hides": with_modality(
         rich(), "audio", values=np.nan_to_num(rich().modalities["audio"].values, nan=5)
     ),
+    "zeros that the mask hides": with_modality(
+        rich(),
+        "audio",
+        values=np.where(rich().modalities["audio"].valid[:, None], rich().modalities["audio"].values, 0),
+    ),
+    "negative zeros that the mask hides": with_modality(
+        rich(),
+        "audio",
+        values=np.where(rich().modalities["audio"].valid[:, None], rich().modalities["audio"].values, np.float32(-0.0)),
+    ),
     "what the label mask hides": with_labels(rich(), "emotion", values=np.array([0, 1, 2, 0, 1, 77])),
     "big-endian": with_modality(rich(), "bio", values=rich().modalities["bio"].values.astype(">f8")),
     "column-major": with_modality(rich(), "bio", values=np.asfortranarray(rich().modalities["bio"].values)),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mer_bench.errors import UserError
-from mer_bench.merh5 import FeatureFile, check, write
+from mer_bench.merh5 import FeatureFile, check, opening, write
 from tests.merh5.cases import damaged, plain_copy, rich, swap
 
 VALUES = "modalities/audio/values"
@@ -225,6 +225,19 @@ def test_other_hdf5_and_folders_give_one_fault(tmp_path: Path) -> None:
         file["d1"] = np.zeros(3)
     assert "not a merh5 file" in check(tmp_path / "x.h5")[0].message
     assert "not a file" in check(tmp_path)[0].message
+    assert "cannot be opened: File name too long" in check(tmp_path / ("x" * 300))[0].message
+    assert check("x\0y.h5")
+
+
+def test_endless_lists_of_objects_are_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opening, "MAX_OBJECTS", 20)
+    write(tmp_path / "x.h5", rich())
+    with h5py.File(tmp_path / "x.h5", "r+") as file:
+        for number in range(100):
+            file.create_group(f"group{number}")
+    faults = check(tmp_path / "x.h5")
+    assert [fault for fault in faults if "more than 20 objects" in fault.message]
+    assert sum("not known" in fault.message for fault in faults) <= 20
 
 
 def test_truncated_anywhere(tmp_path: Path) -> None:

@@ -222,6 +222,7 @@ BAD_CONTENTS = {
     "number as id": (replace(rich(), ids=[*IDS[:5], 71309]), ["ids[5]", "71309", "text"]),
     "speakers": (replace(rich(), speaker=["a"]), ["speaker", "1 entries", "expected 6"]),
     "empty speaker": (replace(rich(), speaker=["", *"abcde"]), ["vocab/speaker", "empty"]),
+    "long speaker": (replace(rich(), speaker=["é" * 101, *"abcde"]), ["vocab/speaker", "202 bytes"]),
     "bidi speaker": (replace(rich(), speaker=["a\u202eb", *"abcde"]), ["vocab/speaker", "invisible"]),
     "surrogate": (replace(rich(), text=["\ud800", *"abcde"]), ["text[0]", "Unicode"]),
     "nul": (replace(rich(), text=["a\0", *"abcde"]), ["text[0]", "NUL"]),
