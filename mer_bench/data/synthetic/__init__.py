@@ -7,6 +7,7 @@
 Each corpus has one or more hidden things (four classes, six classes, a scale), independent of each other; each has its
 own block of code dimensions in every modality. A label table shows one of them, as a whole or some of its classes. How
 they are shown: `latents`; how features are made of them: `emission`; what can be reached: `decisions`, `explained`.
+`docs/synthetic.md` tells the whole of it.
 """
 
 from mer_bench.data.synthetic.contents import generate
