@@ -11,6 +11,9 @@ Names in `Outputs.hidden`, the vocabulary that auxiliary losses rely on (a metho
 | ``encoded/<m>`` | batch x time x dim | encoded sequence, before fusion |
 | ``shared/<m>``, ``private/<m>`` | batch x dim | invariant and specific parts |
 | ``decoded/<m>``, ``input/<m>`` | batch x dim | reconstruction and its target |
+| ``identity/<m>`` | batch x modalities | which one is ``private/<m>`` from: logits, in the order of the features |
+| ``imagined/<m>`` | batch x dim | ``<m>`` guessed from the other modalities, without looking at it |
+| ``cycled/<m>`` | batch x dim | ``<m>`` found again in what was imagined of the others |
 | ``logits/<m>/<task>`` | as logits | prediction from one modality |
 | ``match/<a>/<b>`` | batch x 2 | "is b's partner of the same label?", seen from a: different, same |
 
@@ -82,8 +85,8 @@ class TwoStage(FusionMethod):
 class AuxLoss(nn.Module, ABC):
     """A training loss beside the task losses: named hidden tensors in, one unweighted scalar out.
 
-    Zero with a live graph when nothing qualifies. No parameters but a temperature. Fixed shapes: ``torch.where`` and
-    masked means instead of boolean indexing. Randomness comes only from ``batch.draws``.
+    Zero with a live graph when nothing qualifies. No parameters but a temperature and its offset. Fixed shapes:
+    ``torch.where`` and masked means instead of boolean indexing. Randomness comes only from ``batch.draws``.
 
     Attributes:
         n_draws: how many uniform numbers per item `forward` reads; the module hands over exactly those columns.
@@ -123,4 +126,26 @@ class SubsetSchedule(nn.Module, ABC):
         The number and names of the views depend on ``step`` only, never on the content of the batch.
         Auxiliary losses are computed on the first view; they find what the others gave in its hidden tensors
         (``view/<v>/<task>``, see the top of this module).
+        """
+
+
+class GradientHook(ABC):
+    """Changes gradients between the backward pass of a step and its clipping, for instance to balance modalities.
+
+    It works on the gradients of one method, step by step; methods trained side by side as one stack do without it.
+    """
+
+    @abstractmethod
+    def bind(self, method: FusionMethod) -> None:
+        """Called once at set-up: find the parameters, and refuse a method or tasks that do not fit (`UserError`)."""
+
+    @abstractmethod
+    def __call__(self, method: FusionMethod, outputs: Outputs, batch: Batch, epoch: int) -> None:
+        """Change ``p.grad`` of the parameters in place.
+
+        Args:
+            method: with the gradients of this step.
+            outputs: of the first view of the step.
+            batch: that view.
+            epoch: from 0.
         """

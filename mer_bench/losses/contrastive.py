@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mer_bench.contracts import AuxLoss, FusionMethod
-from mer_bench.losses.pairs import Pair, cosine, have_both, hidden, item_level, label_task, pairs_between
+from mer_bench.losses.labels import label_task
+from mer_bench.losses.pairs import Pair, cosine, have_both, hidden, pairs_between, present, whole_items
 from mer_bench.types import Batch, Features, Outputs, Tasks
 
 TemperatureMode = Literal["code", "clip", "fixed"]
@@ -21,16 +22,17 @@ def contrast(scores: Tensor, positive: Tensor, valid: Tensor, *, average: bool) 
 
     Args:
         scores: (batch, batch), anchors by candidates.
-        positive: (batch, batch) True where a candidate belongs to an anchor.
+        positive: (batch, batch) True where a candidate belongs to an anchor, or how much it does, from 0 to 1; the
+            diagonal is 1.
         valid: (batch,) True for items that take part, as anchors and as candidates.
-        average: divide the sum over positives by their number.
+        average: divide the sum over positives by their number, or by the sum of their shares.
 
     Returns:
         A scalar; zero when no item is valid.
     """
     log_p = torch.where(valid, scores, torch.finfo(scores.dtype).min).log_softmax(-1)
-    chosen = positive & valid
-    anchors = -torch.where(chosen, log_p, 0.0).sum(-1)
+    chosen = torch.where(valid, positive, False).to(scores.dtype)
+    anchors = -(chosen * torch.where(valid, log_p, 0.0)).sum(-1)
     if average:
         anchors = anchors / chosen.sum(-1).clamp(min=1)
     return torch.where(valid, anchors, 0.0).sum() / valid.sum().clamp(min=1)
@@ -46,6 +48,9 @@ class AVEL(AuxLoss):
     B counts the items that have both modalities and a label. The authors sum over positives (SupCon averages) and
     learn T as a divisor from ln(1 / 0.07) = 2.659 on. Several pairs of modalities (ours): the mean over pairs.
     Several labels per item (ours): M[i, j] = 1 where i and j share half of their labels or more (Jaccard index).
+    Regression (ours): soft targets, M[i, j] = exp(-d² / (2 bandwidth²)) with d the distance of the two targets in
+    standard deviations of the training part, and each row of M divided by its sum, whatever `positives` says. Frame
+    level (ours): projections are averaged over the window, the target is the mean, or commonest class, of its frames.
 
     Args:
         weight: factor applied by the module; the authors' code has 1.
@@ -55,6 +60,7 @@ class AVEL(AuxLoss):
         tau: for `fixed`; 0.07 from Khosla et al. (2020).
         positives: sum (the authors) or mean over an anchor's positives.
         read: which hidden tensors, ``<m>`` standing for the modality.
+        bandwidth: of the kernel of a regression, in standard deviations (ours).
     """
 
     def __init__(
@@ -66,34 +72,38 @@ class AVEL(AuxLoss):
         tau: float = 0.07,
         positives: Literal["sum", "mean"] = "sum",
         read: str = "aligned/<m>",
+        bandwidth: float = 0.5,
     ) -> None:
         super().__init__(weight)
-        self.between, self.read, self.average = between, read, positives == "mean"
+        self.between, self.read, self.positives, self.bandwidth = between, read, positives, bandwidth
         self.temperature = _TEMPERATURES[temperature](tau)
         self.pairs: list[Pair] = []
 
     def bind(self, features: Features, tasks: Tasks) -> None:
         """Resolve `between` and the task whose labels count."""
         self.pairs = pairs_between(self.between, features, loss="AVEL")
-        self.task, self.relate = label_task(tasks, loss="AVEL")
+        self.task, self.relate = label_task(tasks, loss="AVEL", bandwidth=self.bandwidth)
+        self.average = self.positives == "mean" or tasks[self.task].kind == "regression"
 
     def forward(self, outputs: Outputs, batch: Batch, method: FusionMethod) -> Tensor:
         """The loss of one batch."""
         relation = self.relate(batch.targets[self.task])
-        pairs = _embeddings(self.pairs, self.read, outputs, batch, loss="AVEL")
+        pairs = embeddings(self.pairs, self.read, outputs, batch, loss="AVEL")
         return _mean_over(pairs, self.temperature, relation.same, relation.known, average=self.average)
 
 
 class SupCon(AuxLoss):
     """Supervised contrastive loss across modalities (Khosla et al., NeurIPS 2020, arXiv:2004.11362).
 
-    `AVEL` with the mean over positives and a fixed temperature; items of the same modality are not compared.
+    `AVEL` with the mean over positives and a fixed temperature; items of the same modality are not compared. Several
+    labels, regression and frame level as there.
 
     Args:
         weight: factor applied by the module.
         between: pairs of modalities; all that are offered by default.
         tau: temperature; 0.07 in the reference code.
         read: which hidden tensors, ``<m>`` standing for the modality.
+        bandwidth: of the kernel of a regression, in standard deviations (ours).
     """
 
     def __init__(
@@ -103,27 +113,28 @@ class SupCon(AuxLoss):
         between: list[Pair] | None = None,
         tau: float = 0.07,
         read: str = "aligned/<m>",
+        bandwidth: float = 0.5,
     ) -> None:
         super().__init__(weight)
-        self.between, self.read, self.temperature = between, read, _Fixed(tau)
+        self.between, self.read, self.temperature, self.bandwidth = between, read, _Fixed(tau), bandwidth
         self.pairs: list[Pair] = []
 
     def bind(self, features: Features, tasks: Tasks) -> None:
         """Resolve `between` and the task whose labels count."""
         self.pairs = pairs_between(self.between, features, loss="SupCon")
-        self.task, self.relate = label_task(tasks, loss="SupCon")
+        self.task, self.relate = label_task(tasks, loss="SupCon", bandwidth=self.bandwidth)
 
     def forward(self, outputs: Outputs, batch: Batch, method: FusionMethod) -> Tensor:
         """The loss of one batch."""
         relation = self.relate(batch.targets[self.task])
-        pairs = _embeddings(self.pairs, self.read, outputs, batch, loss="SupCon")
+        pairs = embeddings(self.pairs, self.read, outputs, batch, loss="SupCon")
         return _mean_over(pairs, self.temperature, relation.same, relation.known, average=True)
 
 
 class InfoNCE(AuxLoss):
     """Contrast of items: the two modalities of one item belong together (CLIP: Radford et al., 2021, arXiv:2103.00020).
 
-    Needs no labels, so it goes with every item-level task.
+    Needs no labels, so it goes with every task. For frame-level tasks the items are windows, averaged over time (ours).
 
     Args:
         weight: factor applied by the module.
@@ -151,12 +162,11 @@ class InfoNCE(AuxLoss):
     def bind(self, features: Features, tasks: Tasks) -> None:
         """Resolve `between`."""
         self.pairs = pairs_between(self.between, features, loss="InfoNCE")
-        item_level(tasks, loss="InfoNCE")
 
     def forward(self, outputs: Outputs, batch: Batch, method: FusionMethod) -> Tensor:
         """The loss of one batch."""
         own = torch.eye(batch.rows.shape[0], dtype=torch.bool, device=batch.rows.device)
-        pairs = _embeddings(self.pairs, self.read, outputs, batch, loss="InfoNCE")
+        pairs = embeddings(self.pairs, self.read, outputs, batch, loss="InfoNCE")
         return _mean_over(pairs, self.temperature, own, torch.ones_like(batch.rows, dtype=torch.bool), average=True)
 
 
@@ -201,15 +211,15 @@ _TEMPERATURES: dict[TemperatureMode, Callable[[float], nn.Module]] = {
 }
 
 
-def _embeddings(
+def embeddings(
     pairs: list[Pair], read: str, outputs: Outputs, batch: Batch, *, loss: str
 ) -> list[tuple[Tensor, Tensor, Tensor]]:
     """For each pair of modalities the two embeddings (batch, dim) and where an item has both (batch,)."""
-    names = {m: read.replace("<m>", m) for pair in pairs for m in pair}
-    return [
-        (hidden(outputs, names[a], loss=loss), hidden(outputs, names[b], loss=loss), have_both(batch, a, b))
-        for a, b in pairs
-    ]
+    found = {}
+    for m in {m: None for pair in pairs for m in pair}:
+        x = hidden(outputs, read.replace("<m>", m), loss=loss)
+        found[m] = whole_items(x, present(batch, m, x))
+    return [(found[a], found[b], have_both(batch, a, b)) for a, b in pairs]
 
 
 def _mean_over(

@@ -60,7 +60,7 @@ class MutualKL(AuxLoss):
             mask = self._counted(hidden(outputs, f"view/{view}/seen", loss="MutualKL"), batch)
             for task, kind in self.kinds.items():
                 taught = hidden(outputs, f"view/{view}/{task}", loss="MutualKL")
-                losses.append(self._one(_DIVERGENCE[kind], outputs.logits[task], taught, mask))
+                losses.append(self._one(DIVERGENCES[kind], outputs.logits[task], taught, mask))
         return torch.stack(losses).sum()
 
     def _counted(self, seen: Tensor, batch: Batch) -> Tensor:
@@ -98,4 +98,4 @@ def _values(teacher: Tensor, pupil: Tensor) -> Tensor:
     return (teacher - pupil).square().mean(-1) / 2
 
 
-_DIVERGENCE: dict[Kind, Divergence] = {"multiclass": _classes, "multilabel": _labels, "regression": _values}
+DIVERGENCES: dict[Kind, Divergence] = {"multiclass": _classes, "multilabel": _labels, "regression": _values}

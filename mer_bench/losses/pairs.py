@@ -1,10 +1,9 @@
-"""What losses on pairs of modalities share: which pairs, which labels, which hidden tensors."""
+"""What losses on pairs of modalities share: which pairs, which hidden tensors, and who is there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from mer_bench.errors import UserError, did_you_mean
 from mer_bench.nn.masking import at_least_single
-from mer_bench.types import Batch, Features, Masked, Outputs, Tasks
+from mer_bench.nn.pooling import masked_mean
+from mer_bench.types import Batch, Features, Masked, Outputs
 
 Pair = tuple[str, str]
 
@@ -39,76 +39,6 @@ def pairs_between(between: Sequence[Pair] | None, features: Features, *, loss: s
     return pairs
 
 
-class Relation(NamedTuple):
-    """Which items of a batch belong together by their labels.
-
-    Attributes:
-        same: (batch, batch) True where two items are positives of each other; an item is one of itself.
-        other: (batch, batch) True where they may serve as negatives.
-        known: (batch,) True where the labels are known; elsewhere the other two mean nothing.
-    """
-
-    same: Tensor
-    other: Tensor
-    known: Tensor
-
-
-Relate = Callable[[Masked], Relation]
-
-
-def by_class(target: Masked) -> Relation:
-    """One class per item: the same class or another one; target values (batch,)."""
-    same = target.values.unsqueeze(1) == target.values.unsqueeze(0)
-    return Relation(same, ~same, target.mask)
-
-
-def by_label_set(target: Masked) -> Relation:
-    """Several labels per item (ours): positives share half of their labels or more, negatives none.
-
-    Share = Jaccard index of the two label sets; two items without any label are alike. Target values (batch, labels).
-    """
-    sets = torch.where(target.mask, target.values, 0.0)
-    shared = (sets.unsqueeze(1) * sets.unsqueeze(0)).sum(-1)
-    union = sets.sum(-1).unsqueeze(1) + sets.sum(-1).unsqueeze(0) - shared
-    same = 2 * shared >= union
-    return Relation(same, (shared == 0) & (union > 0), target.mask.all(-1))
-
-
-_RELATIONS: dict[str, Relate] = {"multiclass": by_class, "multilabel": by_label_set}
-
-
-def label_task(tasks: Tasks, *, loss: str) -> tuple[str, Relate]:
-    """The task whose labels say which items belong together, and how they do.
-
-    The first task with one class per item, or else the first with several labels per item.
-
-    Raises:
-        UserError: there is none.
-    """
-    for kind, relate in _RELATIONS.items():
-        for name, spec in tasks.items():
-            if spec.kind == kind and spec.level == "item":
-                return name, relate
-    found = ", ".join(f"{name} ({spec.kind}, {spec.level})" for name, spec in tasks.items())
-    raise UserError(
-        f"{loss}: needs a task with classes or labels per item to tell which items belong together; found {found}. "
-        f"Remove this loss from model.auxiliary"
-    )
-
-
-def item_level(tasks: Tasks, *, loss: str) -> None:
-    """Check that embeddings stand for whole items.
-
-    Raises:
-        UserError: frame-level tasks.
-    """
-    frames = [name for name, spec in tasks.items() if spec.level == "frame"]
-    if frames:
-        raise UserError(
-            f"{loss}: compares whole items, but {', '.join(frames)} is labelled per frame; remove this loss"
-        )
-
-
 def hidden(outputs: Outputs, key: str, *, loss: str) -> Tensor:
     """A named intermediate of the method.
 
@@ -127,6 +57,34 @@ def hidden(outputs: Outputs, key: str, *, loss: str) -> Tensor:
 def have_both(batch: Batch, a: str, b: str) -> Tensor:
     """(batch,) True where an item has something of both modalities."""
     return batch.inputs[a].mask.any(1) & batch.inputs[b].mask.any(1)
+
+
+def present(batch: Batch, modality: str, like: Tensor) -> Tensor:
+    """Where a hidden tensor of a modality stands for something observed: its shape without the last axis.
+
+    Args:
+        batch: what the method saw.
+        modality: by name.
+        like: (batch, dim), or (batch, time, dim) on the clock of the modality.
+    """
+    mask = batch.inputs[modality].mask
+    return mask if like.dim() > 2 else mask.any(1)
+
+
+def present_any(batch: Batch, like: Tensor) -> Tensor:
+    """The same for a tensor made from all modalities: where any of them is observed."""
+    return torch.stack([present(batch, m, like) for m in batch.inputs]).any(0)
+
+
+def whole_items(x: Tensor, mask: Tensor) -> Tensor:
+    """One vector per item: (batch, dim) as it is, (batch, time, dim) averaged over what is observed.
+
+    Args:
+        x: hidden tensor.
+        mask: (batch,) or (batch, time), see `present`.
+    """
+    x = at_least_single(x)
+    return masked_mean(Masked(x, mask)) if x.dim() > 2 else x
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

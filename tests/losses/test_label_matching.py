@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mer_bench.losses.label_matching import LabelMatching, draw, negative_chances
-from mer_bench.losses.pairs import by_class
+from mer_bench.losses.labels import by_class
 from mer_bench.types import Masked
 from tests.cases import build, features_of, make_batch, tasks_of
 from tests.losses.test_contrastive import COSINES, LABELS
