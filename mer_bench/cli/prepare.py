@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 from pathlib import Path
 
 from mer_bench.errors import UserError
 from mer_bench.prepare import CORPORA, Request, prepare, report_path
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+def parser(corpus: str = "") -> argparse.ArgumentParser:
+    """The options of the command; for `table` the help explains the YAML file."""
     options = argparse.ArgumentParser(
         prog="mer-bench prepare",
         description="Turn a corpus on disk into a checked feature file. The layout is recognised; every repair and "
         "everything left out is counted, on screen and in FILE's name with .report.json.",
         allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter if corpus == "table" else argparse.HelpFormatter,
+        epilog=importlib.import_module(CORPORA["table"]).__doc__ if corpus == "table" else None,
     )
     options.add_argument("corpus", metavar="CORPUS", help=f"one of: {', '.join(sorted(CORPORA))}")
     options.add_argument(
@@ -25,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="PATH",
         type=Path,
         required=True,
-        help="what you have; for `table` the YAML file that says where everything is",
+        help="what you have; for `table` a YAML file, which `prepare table --help` explains",
     )
     options.add_argument("--out", metavar="FILE", type=Path, help="the feature file to write; an old one is replaced")
     options.add_argument("--labels", metavar="PATH", type=Path, help="labels, where they lie elsewhere")
@@ -93,7 +96,7 @@ def main(argv: list[str]) -> int:
     Raises:
         UserError: bad input; nothing is written then.
     """
-    options = parser().parse_args(argv)
+    options = parser(argv[0] if argv else "").parse_args(argv)
     if options.out is None and not options.dry_run:
         raise UserError(f"prepare {options.corpus}: --out FILE is missing (or --dry-run, which only reports)")
     out = None if options.dry_run else options.out

@@ -5,7 +5,7 @@
 - ``<track>.csv``: a column ``frame`` (or ``frame_id``), the others are features. Where a column ``success`` is 0 the
   row is no measurement; ``timestamp``, ``confidence`` and ``face_id`` are no features.
 - ``<track>.npy``: (rows, features) without frame numbers. With ``--rate NAME=HZ`` rows on a clock of their own, from
-  the start of the video; without it one row per frame, as many as there are annotated lines (one more or less is known).
+  the start of the video; without it one row per frame, as many as annotated lines (one more or less is known).
 """
 
 from __future__ import annotations
