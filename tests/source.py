@@ -27,11 +27,15 @@ def tracked() -> tuple[Path, ...]:
     return tuple(sorted({Path(name) for name in listed.split("\0") if name and (ROOT / name).is_file()}))
 
 
-@functools.cache
-def modules(*folders: str) -> tuple[tuple[Path, ast.Module], ...]:
+def modules(*folders: str) -> Iterator[tuple[Path, ast.Module]]:
     """(path relative to the root, syntax tree) of every Python file of some folders."""
-    paths = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
-    return tuple((path.relative_to(ROOT), ast.parse(path.read_text(encoding="utf-8"))) for path in paths)
+    for path in sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        yield path.relative_to(ROOT), _parsed(path)
+
+
+@functools.cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
