@@ -196,10 +196,19 @@ def test_two_steps_are_finite(slug, level, n, bf16):
 
 @pytest.mark.parametrize(("slug", "level", "n"), [c for c in LARGEST if recipes()[c[0]]["card"].get("memorises", True)])
 def test_overfits_16_items(slug, level, n):
+    reached = []
+    for rate in (1e-2, 3e-3):  # deep stacks do not settle at the larger one
+        reached.append(_share_left_after_150_steps(slug, level, n, rate))
+        if reached[-1] < 0.1:
+            return
+    raise AssertionError(f"share of the first loss that is left: {reached}")
+
+
+def _share_left_after_150_steps(slug: str, level: str, n: int, rate: float) -> float:
     features, tasks = features_of(n), tasks_of(level, recipes()[slug]["card"]["tasks"])
     method = build(slug, features, tasks, dim=32, hidden=32, projection_dim=8).eval()  # eval: without dropout
     batch = make_batch(features, tasks, n=16, gaps=False, dtype=torch.float32)
-    optimizer = torch.optim.AdamW(method.parameters(), 1e-2)
+    optimizer = torch.optim.AdamW(method.parameters(), rate)
     start = task_total(method, batch).item()
     for _ in range(150):
         optimizer.zero_grad()
@@ -207,8 +216,8 @@ def test_overfits_16_items(slug, level, n):
         loss.backward()
         optimizer.step()
         if loss.item() < 0.1 * start:
-            return
-    raise AssertionError(f"loss fell from {start:.3f} to {loss.item():.3f} only")
+            break
+    return loss.item() / start
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
