@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mer_bench.contracts import AuxLoss, FusionMethod, SubsetSchedule
+from mer_bench.contracts import AuxLoss, FusionMethod, GradientHook, SubsetSchedule
 from mer_bench.data.blocks import Block
 from mer_bench.errors import Diverged, UserError
 from mer_bench.losses.task import RegressionLoss
@@ -55,6 +55,7 @@ class FusionModule(LightningModule):
         weighting: how the losses of several tasks become one; by default they are added.
         regression_loss: for every regression task. By default the one that goes with the first metric that the
             protocol reports of a task: 1 - CCC for CCC, absolute error for MAE, squared error for any other.
+        gradient_hook: changes the gradients of each step before they are clipped; none by default.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class FusionModule(LightningModule):
         task_weights: dict[str, float] | None = None,
         weighting: TaskWeighting | None = None,
         regression_loss: RegressionLoss | None = None,
+        gradient_hook: GradientHook | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -86,6 +88,9 @@ class FusionModule(LightningModule):
             weighting=weighting,
             regression=regression_losses(tasks, self.metrics, regression_loss),
         )
+        self.gradient_hook = gradient_hook
+        if gradient_hook is not None:
+            gradient_hook.bind(self.method)
         self.make_optimizer, self.schedule, self.clip = optimizer, schedule or Constant(), clip
         self.precision = precision
         self.steps = 0
@@ -152,8 +157,10 @@ class FusionModule(LightningModule):
             group["lr"] = group["base_lr"] * factor
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            loss, parts = self.objective(batch, self.steps)
+            loss, parts, outputs, view = self.objective.evaluate(batch, self.steps)
         loss.backward()
+        if self.gradient_hook is not None:
+            self.gradient_hook(self.method, outputs, view, self.current_epoch)
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.objective.parameters(), self.clip)
         assert self._sums is not None

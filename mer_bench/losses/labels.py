@@ -127,17 +127,12 @@ def label_task(
         "multilabel": lambda: _LABEL_SETS[label_sets],
         "regression": lambda: partial(by_distance, spread=_spread(name, spec, loss), bandwidth=bandwidth, apart=apart),
     }
-    return name, _Related(spec, relations[spec.kind]())
+    return name, partial(_related, spec, relations[spec.kind]())
 
 
-class _Related(NamedTuple):
-    """A relation of items, from the target as the batch has it."""
-
-    spec: TaskSpec
-    relate: Relate
-
-    def __call__(self, target: Masked) -> Relation:
-        return self.relate(per_item(self.spec, target))
+def _related(spec: TaskSpec, relate: Relate, target: Masked) -> Relation:
+    """The relation of items, from the target as the batch has it."""
+    return relate(per_item(spec, target))
 
 
 def _spread(name: str, spec: TaskSpec, loss: str) -> tuple[float, ...]:

@@ -74,6 +74,11 @@ class Objective(nn.Module):
             batch: with `n_draws` columns of draws.
             step: number of the optimiser step, from 0.
         """
+        total, parts, _, _ = self.evaluate(batch, step)
+        return total, parts
+
+    def evaluate(self, batch: Batch, step: int) -> tuple[Tensor, Tensor, Outputs, Batch]:
+        """Like `forward`, and beside it the outputs of the first view and that view, for a `GradientHook`."""
         used = self.subsets.n_draws
         names, weights, views = zip(*self.subsets.views(batch._replace(draws=batch.draws[:, :used]), step), strict=True)
         outputs = [self.method(view) for view in views]
@@ -87,7 +92,7 @@ class Objective(nn.Module):
             value = loss(first, views[0]._replace(draws=columns), self.method)
             total = total + loss.weight * value
             parts.append(value)
-        return total, torch.stack([part.detach() for part in parts])
+        return total, torch.stack([part.detach() for part in parts]), first, views[0]
 
     def _task_losses(self, outputs: Outputs, view: Batch) -> dict[str, Tensor]:
         return {name: loss(outputs.logits[name], view.targets[name]) for name, loss in self.task_losses.items()}

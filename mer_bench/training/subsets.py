@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -13,21 +14,23 @@ from mer_bench.errors import UserError, did_you_mean
 from mer_bench.types import Batch, Features, Masked, Tasks
 
 View = tuple[str, float, Batch]
+#: the lower 32 bits
+_LOW = 2**32 - 1
 
 
 def keep(batch: Batch, kept: Mapping[str, Tensor]) -> Batch:
-    """The batch with modalities switched off, item by item.
+    """The batch with modalities switched off, item by item or frame by frame.
 
     Targets of an item that had something and is left with nothing are masked too: there is nothing to predict from.
 
     Args:
         batch: any batch.
-        kept: by modality, (batch,) True where it stays; modalities that are not named stay.
+        kept: by modality, (batch,) or (batch, time) True where it stays; modalities that are not named stay.
     """
     inputs = dict(batch.inputs)
     for m, stays in kept.items():
-        x = inputs[m]
-        inputs[m] = Masked(torch.where(stays[:, None, None], x.values, 0.0), x.mask & stays.unsqueeze(1))
+        x, frames = inputs[m], stays if stays.dim() > 1 else stays.unsqueeze(1)
+        inputs[m] = Masked(torch.where(frames.unsqueeze(-1), x.values, 0.0), x.mask & frames)
     before, after = _anything(batch.inputs), _anything(inputs)
     answerable = after | ~before
     targets = {task: Masked(t.values, t.mask & _trailing(answerable, t.mask)) for task, t in batch.targets.items()}
@@ -43,34 +46,81 @@ class AllModalities(SubsetSchedule):
 
 
 class ModalityDropout(SubsetSchedule):
-    """Each modality of each item is switched off with a fixed probability (ModDrop: Neverova et al., TPAMI 2016).
+    """Each modality is switched off with a fixed probability (ModDrop: Neverova et al., TPAMI 2016).
 
     Args:
-        rate: probability, the same for all modalities.
-        keep_one: where all present modalities of an item would go, one of them stays, each with the same probability.
+        rate: probability, the same for all modalities, or by modality; those that are not named always stay.
+        per: what is lost together. item: a modality of an item. batch: a modality of the whole mini-batch (AV-HuBERT:
+            Shi et al., ICLR 2022). frame: single frames of a modality (Parthasarathy & Sundaram, arXiv:2010.00734).
+        keep_one: where an item would lose all that it has, one of its modalities stays whole, each with the same
+            probability.
     """
 
-    def __init__(self, rate: float = 0.2, *, keep_one: bool = True) -> None:
+    def __init__(
+        self,
+        rate: float | dict[str, float] = 0.2,
+        *,
+        per: Literal["item", "batch", "frame"] = "item",
+        keep_one: bool = True,
+    ) -> None:
         super().__init__()
-        if not 0 <= rate < 1:
-            raise UserError(f"ModalityDropout: rate is {rate}; expected a probability from 0 up to, not including, 1")
-        self.rate, self.keep_one = rate, keep_one
+        for value in rate.values() if isinstance(rate, dict) else [rate]:
+            if not 0 <= value < 1:
+                raise UserError(
+                    f"ModalityDropout: rate is {rate}; expected a probability from 0 up to, not including, 1"
+                )
+        self.rate, self.per, self.keep_one = rate, per, keep_one
 
     def bind(self, features: Features, tasks: Tasks) -> None:
-        """One random number per item and modality."""
-        self.modalities = list(features)
-        self.n_draws = len(self.modalities)
+        """One random number per item and modality.
+
+        Raises:
+            UserError: a rate for a modality that is not offered.
+        """
+        given = self.rate if isinstance(self.rate, dict) else dict.fromkeys(features, self.rate)
+        for m in given:
+            if m not in features:
+                raise UserError(f"ModalityDropout: `rate` names the modality {m!r}; {did_you_mean(m, features)}")
+        self.rates = {m: given.get(m, 0.0) for m in features}
+        self.n_draws = len(self.rates)
 
     def views(self, batch: Batch, step: int) -> list[View]:
         """One view, with some modalities off."""
-        present = torch.stack([batch.inputs[m].mask.any(1) for m in self.modalities], dim=1)
-        stays = batch.draws >= self.rate
+        uniform = dict(zip(self.rates, batch.draws.unbind(1), strict=True))
+        drawn = {m: _DRAWN_PER[self.per](u, batch.inputs[m].mask.shape[1]) for m, u in uniform.items()}
+        stays = {m: u >= self.rates[m] for m, u in drawn.items()}
         if self.keep_one:
-            # of those that all fell below the rate, the largest draw is each one's with the same probability
-            luckiest = torch.where(present, batch.draws, -1.0).argmax(1, keepdim=True)
-            lost = ~(stays & present).any(1, keepdim=True)
-            stays = stays | (lost & (luckiest == torch.arange(len(self.modalities), device=stays.device)))
-        return [("dropped", 1.0, keep(batch, dict(zip(self.modalities, stays.unbind(1), strict=True))))]
+            lost = ~torch.stack([(batch.inputs[m].mask & s).any(1) for m, s in stays.items()]).any(0)
+            there = torch.stack([batch.inputs[m].mask.any(1) for m in stays])
+            luck = torch.stack([hashed(u, 0).squeeze(1) for u in uniform.values()])  # says nothing about `drawn`
+            luckiest = torch.where(there, luck, -1.0).argmax(0)
+            stays = {m: s | (lost & (luckiest == k)).unsqueeze(1) for k, (m, s) in enumerate(stays.items())}
+        return [("dropped", 1.0, keep(batch, stays))]
+
+
+def hashed(uniform: Tensor, first: int, last: int | None = None) -> Tensor:
+    """More uniform numbers from one per item, by an integer hash of that number and an index.
+
+    Args:
+        uniform: (batch,) in [0, 1); a difference of 2^-24 makes another sequence.
+        first: index of the first one.
+        last: index of the last one; the first is the only one by default.
+
+    Returns:
+        (batch, numbers) in [0, 1].
+    """
+    index = torch.arange(first, (first if last is None else last) + 1, device=uniform.device)
+    x = (uniform * 2**32).to(torch.int64).unsqueeze(1) ^ (index * 0x9E3779B9 & _LOW)
+    for _ in range(3):
+        x = ((x >> 16) ^ x) * 0x45D9F3B & _LOW  # 32 bits times 27: no overflow
+    return ((x >> 16) ^ x).to(uniform.dtype) / 2**32
+
+
+_DRAWN_PER: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "item": lambda uniform, time: uniform.unsqueeze(1),
+    "batch": lambda uniform, time: uniform[:1].expand_as(uniform).unsqueeze(1),
+    "frame": lambda uniform, time: hashed(uniform, 1, time),
+}
 
 
 class JointSubsets(SubsetSchedule):

@@ -112,3 +112,96 @@ def test_items_that_had_nothing_keep_their_targets():
     again = keep(empty, {"alpha": nothing})
     for name, target in again.targets.items():
         assert torch.equal(target.mask, batch.targets[name].mask)
+
+
+def lost(view, batch, m: str) -> torch.Tensor:
+    """(batch, time) observed frames of a modality that the view no longer has."""
+    return batch.inputs[m].mask & ~view.inputs[m].mask
+
+
+def dropped(rate, *, n_features: int = 2, n: int = 2048, gaps: bool = False, **settings):
+    schedule = ModalityDropout(rate, **settings)
+    schedule.bind(features_of(n_features), TASKS)
+    batch = batch_of(n_features, n=n, draws=schedule.n_draws, gaps=gaps)
+    ((_, _, view),) = schedule.views(batch, 0)
+    return batch, view
+
+
+@pytest.mark.parametrize("per", ["item", "frame"])
+def test_dropout_rates_by_modality(per):
+    batch, view = dropped({"alpha": 0.6, "gamma": 0.2}, n_features=3, per=per, keep_one=False)
+    share = [lost(view, batch, m).double().mean().item() for m in batch.inputs]
+    assert share == pytest.approx([0.6, 0, 0.2], abs=5 * (0.25 / 2048) ** 0.5)
+
+
+def test_dropout_per_batch_is_one_fate_for_all():
+    outcomes = set()
+    schedule = ModalityDropout(0.5, per="batch")
+    schedule.bind(features_of(2), TASKS)
+    for seed in range(20):
+        batch = make_batch(features_of(2), TASKS, n=6, gaps=False, draws=2, seed=seed)
+        stays = present(schedule.views(batch, 0)[0][2])
+        # where the whole batch loses everything, each item keeps one of its own
+        some = stays if not stays.any(1).all() or len(stays.unique(dim=0)) == 1 else None
+        outcomes.add("kept one" if some is None else tuple(stays[0].tolist()))
+        assert stays.any(1).all()
+    assert outcomes >= {(True, True), (True, False), (False, True)}
+
+
+def test_dropout_per_frame_takes_single_frames_independently():
+    """Every frame is lost at the rate; what a frame's neighbour or the other modality lost says nothing about it."""
+    batch, view = dropped(0.3, per="frame", keep_one=False)
+    a, b = (lost(view, batch, m).double() for m in batch.inputs)
+    assert a.mean(0).tolist() == pytest.approx([0.3] * a.shape[1], abs=5 * (0.21 / 2048) ** 0.5)
+    inside = torch.corrcoef(a.T) - torch.eye(a.shape[1])
+    across = torch.corrcoef(torch.cat([a, b], dim=1).T)[: a.shape[1], a.shape[1] :]
+    assert inside.abs().max() < 5 / 2048**0.5 and across.abs().max() < 5 / 2048**0.5
+
+
+@pytest.mark.parametrize("per", ["item", "batch", "frame"])
+def test_dropout_keeps_one_whole_whatever_is_lost_together(per):
+    batch, view = dropped({"alpha": 0.99, "beta": 0.7, "gamma": 0.9}, n_features=3, n=600, gaps=True, per=per)
+    before, after = present(batch), present(view)
+    assert torch.equal(before.any(1), after.any(1)) and not (after & ~before).any()
+    for m, x in view.inputs.items():
+        assert torch.equal(x.values[~x.mask], torch.zeros_like(x.values[~x.mask])), m
+
+
+@pytest.mark.parametrize("per", ["item", "frame"])
+def test_dropout_spares_each_of_those_that_are_all_lost_equally_often(per):
+    n = 4096
+    batch, view = dropped({"alpha": 0.999, "beta": 0.99}, n=n, per=per)
+    whole = torch.stack([~lost(view, batch, m).any(1) for m in batch.inputs], dim=1).double().mean(0)
+    assert whole.tolist() == pytest.approx([0.5, 0.5], abs=0.06)
+
+
+def test_dropout_of_frames_leaves_targets_to_items_that_have_any_frame():
+    batch, view = dropped(0.9, n=64, gaps=True, per="frame", keep_one=False)
+    answerable = present(view).any(1) | ~present(batch).any(1)
+    assert not answerable.all()
+    for name, target in view.targets.items():
+        expected = batch.targets[name].mask & answerable.reshape(-1, *[1] * (target.mask.dim() - 1))
+        assert torch.equal(target.mask, expected)
+
+
+@pytest.mark.parametrize("per", ["item", "batch", "frame"])
+def test_dropout_is_stackable(per):
+    schedule = ModalityDropout({"alpha": 0.5, "beta": 0.8}, per=per)
+    schedule.bind(features_of(2), TASKS)
+    batches = [make_batch(features_of(2), TASKS, n=8, draws=2, seed=k) for k in range(3)]
+    stacked = torch.utils._pytree.tree_map(lambda *x: torch.stack(x), *batches)
+    views = torch.func.vmap(lambda b: schedule.views(b, 0)[0][2])(stacked)
+    for k, batch in enumerate(batches):
+        alone = schedule.views(batch, 0)[0][2]
+        assert all(torch.equal(views.inputs[m].mask[k], x.mask) for m, x in alone.inputs.items())
+
+
+@pytest.mark.parametrize("rate", [{"alpha": 1.0}, {"alpha": -0.1}])
+def test_dropout_refuses_rates_that_are_none(rate):
+    with pytest.raises(UserError, match="expected a probability"):
+        ModalityDropout(rate)
+
+
+def test_dropout_refuses_a_modality_that_is_not_there():
+    with pytest.raises(UserError, match=r"`rate` names the modality 'alhpa'; did you mean alpha"):
+        ModalityDropout({"alhpa": 0.1}).bind(features_of(2), TASKS)
