@@ -47,6 +47,7 @@ LIGHT = [
     ("data --help", 0),
     ("data info FEATURES/iemocap.h5", 0),
     ("data check FEATURES/iemocap.h5", 0),
+    ("data leakage FEATURES/iemocap.h5", 0),
     ("data synth iemocap --items 60 --out made.h5", 0),
     ("prepare --help", 0),
     ("leaderboard --help", 0),

@@ -16,7 +16,7 @@ COMMANDS = {
     "test": ("mer_bench.cli.evaluate", "score a checkpoint on the test part"),
     "predict": ("mer_bench.cli.evaluate", "write a checkpoint's outputs for every item"),
     "prepare": ("mer_bench.cli.prepare", "turn a corpus on disk into a feature file"),
-    "data": ("mer_bench.cli.data", "info, check, synth: look at, check or invent a feature file"),
+    "data": ("mer_bench.cli.data", "info, check, leakage, synth: look at, check or invent a feature file"),
     "sweep": ("mer_bench.cli.sweep", "protocols x methods x folds x seeds, packed on this machine, resumable"),
     "leaderboard": ("mer_bench.cli.leaderboard", "records to markdown pages"),
     "list": ("mer_bench.cli.list", "methods, datasets, protocols, losses, configs"),
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         0; 2 for bad input, which gets one clear message; 130 after Ctrl-C.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = [*(sys.argv[1:] if argv is None else argv)]  # `list` is a module of this package, once it was called
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(usage())
         return 0

@@ -16,6 +16,7 @@ from mer_bench.merh5.summary import summarise
 
 #: sub-command -> (what it does, module); the module's `main(argv)` returns the exit code. Imported when called.
 ELSEWHERE = {
+    "leakage": ("what parts of a protocol's folds share: people, items, texts", "mer_bench.cli.leakage"),
     "synth": ("write a synthetic corpus with a known optimum", "mer_bench.cli.synth"),
 }
 HERE = {

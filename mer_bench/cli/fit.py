@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mer_bench import recipes
 from mer_bench.cli import options as cli_options
+from mer_bench.data.corpora import register
 from mer_bench.errors import Diverged, UserError
 from mer_bench.runs import Run, plan
 
@@ -26,6 +27,7 @@ def main(argv: list[str]) -> int:
         return 0
     if options.help_all:
         return help_all()
+    register(options.trust)
     recipe = recipes.resolve(options.configs, options.overrides)
     recipes.refuse_foreign_classes(recipe.settings, options.trust)
     if options.print_config:
@@ -44,6 +46,7 @@ def work(recipe: recipes.Recipe, given: Mapping[str, Any]) -> None:
 
     torch.set_num_threads(given["threads"])
     options = cli_options.Options("fit", (), (), runs=given["runs"], trust=given["trust"], progress="lines")
+    register(options.trust)
     for run in plan(recipe, options.runs):
         execute(run, options)
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from mer_bench import recipes
-from mer_bench.data.corpora import corpora, protocols
+from mer_bench.data.corpora import corpora, protocols, register
 
 KINDS = ("methods", "datasets", "protocols", "losses", "configs")
 
@@ -82,7 +82,9 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="mer-bench list", description="What there is to run.")
     parser.add_argument("kind", nargs="?", choices=KINDS, help="one kind; all of them when left out")
     parser.add_argument("--json", action="store_true", help="machine-readable")
+    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="list its corpus too")
     options = parser.parse_args(argv)
+    register(options.trust)
     found = {kind: TABLES[kind]() for kind in ([options.kind] if options.kind else KINDS)}
     if options.json:
         json.dump(found[options.kind] if options.kind else found, sys.stdout, indent=2)

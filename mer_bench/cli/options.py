@@ -15,7 +15,7 @@ HELP = """usage: mer-bench {command} --config NAME [OPTIONS] [--SECTION.KEY VALU
                      `mer-bench {command} iemocap_foal` is the short form.
   --seed N           seed of the run (the same as --seed_everything N)
   --runs DIR         where runs are kept (default: runs)
-  --trust PACKAGE    let the config name classes of one more package
+  --trust PACKAGE    let the config name classes of one more package, and use the corpus it defines
   --progress KIND    auto (a bar in a terminal, lines elsewhere), bar, lines, none
 {own}
   --print-config     print the full settings and stop

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mer_bench import recipes
 from mer_bench.cli import options as cli_options
+from mer_bench.data.corpora import register
 from mer_bench.errors import UserError
 from mer_bench.results.record import read_record
 from mer_bench.runs import Run
@@ -33,6 +34,7 @@ def main(argv: list[str]) -> int:
     status = bool(argv) and argv[0] == "status"
     own, overrides = split(argv[1:] if status else argv)
     options = _parser().parse_args(own)
+    register(options.trust)
     plan = make_plan(read(options.name), options.runs, overrides)
     for (protocol, method), reason in plan.left_out.items():
         print(f"left out: {method} on {protocol}: {reason}", file=sys.stderr)

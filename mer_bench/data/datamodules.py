@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from mer_bench.data.datamodule import MERDataModule
+
+
+class Custom(MERDataModule):
+    """A corpus of one's own, whose `Corpus` with its protocols stands in a package named with ``--trust``.
+
+    Expected file: `<corpus>.h5` as written by ``mer-bench prepare table`` or `mer_bench.data.write`.
+
+    Args:
+        corpus: slug of the corpus.
+        **settings: as every datamodule.
+    """
+
+    def __init__(self, corpus: str, **settings: Any) -> None:
+        self.corpus = corpus  # type: ignore[misc]  # of this object instead of its class
+        super().__init__(**settings)
 
 
 class IEMOCAP(MERDataModule):
