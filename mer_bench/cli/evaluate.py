@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mer_bench import recipes
 from mer_bench.cli import options as cli_options
+from mer_bench.data.corpora import register
 from mer_bench.errors import UserError
 from mer_bench.runs import plan
 
@@ -26,6 +27,7 @@ def main(argv: list[str]) -> int:
         from mer_bench.cli.fit import help_all
 
         return help_all()
+    register(options.trust)
     recipe = recipes.resolve(options.configs, options.overrides)
     recipes.refuse_foreign_classes(recipe.settings, options.trust)
     if not options.ckpt_path:
@@ -85,15 +87,15 @@ def evaluate(name: str, command: Command, options: Options) -> None:
 
 def write(command: Command, options: Options) -> Path:
     """Write the outputs of every item."""
-    from mer_bench.cli.scoring import named_rows
+    from mer_bench.cli.scoring import layout
     from mer_bench.results.record import write_predictions
 
     if not options.out:
         raise UserError("mer-bench predict: --out FILE.npz is needed")
     outputs = command.model.predictions["full"]
-    ids = named_rows(command, outputs["rows"])
+    _, ids, lengths = layout(command)
     path = Path(options.out)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_predictions(path, ids, {f"full/{task}": outputs[task] for task in command.model.tasks})
-    print(f"{len(ids)} rows", file=sys.stderr)
+    write_predictions(path, ids, {f"full/{task}": outputs[task] for task in command.model.tasks}, lengths)
+    print(f"{len(ids)} items", file=sys.stderr)
     return path

@@ -1,0 +1,153 @@
+"""`fit`, `validate`, `test`, `predict`: what they leave, and what they leave alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import mer_bench
+from mer_bench.cli import main
+from mer_bench.data.splits import targets
+from mer_bench.merh5 import FeatureFile
+from mer_bench.metrics import score
+from mer_bench.results.record import read_predictions, read_record
+from tests.files import iemocap
+
+FIT = ["fit", "iemocap_concat", "--data.modalities", "[audio, text]", "--trainer.max_epochs", "2", "--progress", "none"]
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MER_BENCH_DATA", raising=False)
+    iemocap(tmp_path / "features" / "iemocap.h5", n=150)
+    return tmp_path
+
+
+def folder() -> Path:
+    (path,) = Path("runs/iemocap4").glob("*/*")
+    return path
+
+
+def test_a_run_leaves_a_record_that_its_predictions_give_again(home, capsys):
+    assert main(FIT) == 0
+    run = folder()
+    record = read_record(run / "record.json")
+    assert record.synthetic and record.status == "ok" and record.modalities == ("audio", "text")
+    assert record.run_key.startswith(run.name)
+    assert {"full", "only_audio", "no_text", "missing_0.5_9"} <= record.metrics.keys()
+    file = FeatureFile("features/iemocap.h5")
+    predictions = read_predictions(run / "predictions.npz", record.files["predictions.npz"])
+    rows = np.array([file.ids.index(i) for i in predictions.ids])
+    assert set(file.group("session")[rows]) == {"Ses01"}
+    data = mer_bench.build("iemocap_concat", **{"data.modalities": ["audio", "text"]})[1]
+    values, mask = targets(file, "emotion", data.tasks["emotion"])
+    for condition, metrics in record.metrics.items():
+        outputs = {"emotion": predictions.outputs[f"{condition}/emotion"]}
+        again = score(data.tasks, data.metrics, outputs, {"emotion": (values[rows], mask[rows])})
+        assert again == pytest.approx(metrics, abs=1e-9)
+    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["init_args"]["fold"] == 0
+    assert len((run / "metrics.csv").read_text().splitlines()) == 3
+    assert "emotion/ua" in capsys.readouterr().out
+
+
+def test_removing_all_of_a_modality_is_the_only_condition(home):
+    """`no_text` and `only_audio` are the same with two modalities, and differ from `full`."""
+    assert main(FIT) == 0
+    outputs = read_predictions(folder() / "predictions.npz").outputs
+    assert np.array_equal(outputs["no_text/emotion"], outputs["only_audio/emotion"])
+    assert not np.array_equal(outputs["no_text/emotion"], outputs["full/emotion"])
+
+
+def test_a_recorded_run_is_not_trained_again(home, capsys):
+    assert main(FIT) == 0
+    before = (folder() / "record.json").stat().st_mtime_ns
+    capsys.readouterr()
+    assert main(FIT) == 0
+    assert "already recorded" in capsys.readouterr().out
+    assert (folder() / "record.json").stat().st_mtime_ns == before
+    assert main([*FIT, "--seed", "1"]) == 0
+    assert len(list(Path("runs").rglob("record.json"))) == 2
+
+
+def test_no_test_leaves_the_test_part_locked(home, monkeypatch):
+    from mer_bench.module import FusionModule
+
+    def locked(*args):
+        raise AssertionError("the test part was touched")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FusionModule, "test_step", locked)
+        assert main([*FIT, "--no-test"]) == 0
+    assert not list(Path("runs").rglob("record.json")) and not list(Path("runs").rglob("predictions.npz"))
+    trained = (folder() / "trained.json").read_text()
+    assert main(FIT) == 0  # scores what was trained
+    assert (folder() / "trained.json").read_text() == trained
+    assert read_record(folder() / "record.json").status == "ok"
+
+
+def test_an_interrupted_run_goes_on_to_the_same_record(home, monkeypatch, capsys):
+    from mer_bench.training.callbacks import EpochLog
+
+    assert main([*FIT, "--runs", "straight"]) == 0
+    after = EpochLog.on_train_epoch_end
+
+    def interrupt(self, trainer, module):
+        after(self, trainer, module)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochLog, "on_train_epoch_end", interrupt)
+        assert main(FIT) == 130
+    assert not list(Path("runs").rglob("record.json"))
+    capsys.readouterr()
+    assert main(FIT) == 0
+    one = read_record(next(Path("straight").rglob("record.json")))
+    two = read_record(folder() / "record.json")
+    assert one.run_key == two.run_key
+    assert one.numbers() == two.numbers()
+
+
+def test_a_control_without_parameters_is_scored_without_training(home):
+    assert main(["fit", "iemocap_majority", "--data.modalities", "[audio, text]"]) == 0
+    record = read_record(folder() / "record.json")
+    assert record.cost.parameters == record.cost.steps == 0
+    assert record.metrics["full"]["emotion/ua"] == pytest.approx(0.25)
+
+
+def test_one_run_per_modality(home):
+    assert main([*FIT[:1], "iemocap_unimodal", *FIT[2:]]) == 0
+    records = [read_record(path) for path in Path("runs").rglob("record.json")]
+    assert sorted(r.modalities for r in records) == [("audio",), ("text",)]
+
+
+def test_checkpoints_can_be_looked_at_again(home, capsys):
+    assert main(FIT) == 0
+    record = read_record(folder() / "record.json")
+    checkpoint = ["--ckpt_path", str(folder() / "checkpoints" / "best.ckpt")]
+    names = [*FIT[1:4], *checkpoint]
+    capsys.readouterr()
+    assert main(["test", *names]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].startswith(f"full emotion/ua {record.metrics['full']['emotion/ua']:.4f}")
+    assert main(["validate", *names]) == 0
+    assert f"val/emotion/ua {record.selection.val_score:.4f}" in capsys.readouterr().out
+    assert main(["predict", *names, "--out", "all.npz"]) == 0
+    every = read_predictions(Path("all.npz"))
+    assert len(every.ids) == 150
+    test = read_predictions(folder() / "predictions.npz")
+    at = [every.ids.index(i) for i in test.ids]
+    np.testing.assert_allclose(every.outputs["full/emotion"][at], test.outputs["full/emotion"], atol=1e-5)
+    assert main(["test", *FIT[1:4], "--model.method.dim", "7", *checkpoint]) == 2
+    assert "do not fit these settings" in capsys.readouterr().err
+
+
+def test_records_say_nothing_of_the_machine(home):
+    assert main(FIT) == 0
+    text = (folder() / "record.json").read_text()
+    assert str(home) not in text and str(Path.home()) not in text
+    assert "Ses01" not in json.dumps(json.loads(text)["groups"])
