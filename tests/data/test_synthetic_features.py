@@ -369,6 +369,9 @@ BAD = [
     ({"weights": {"audio": 0.0}}, "above 0"),
     ({"signals": True}, "no raw signals"),
     ({"seed": -1}, "seed"),
+    ({"seed": 1.5}, "whole number"),
+    ({"dims": {"vision": 60.5}}, "whole number"),
+    ({"signal": 0}, "signal"),
 ]
 
 

@@ -136,6 +136,9 @@ def test_foreign_and_changed_files_are_refused(files, tmp_path):
         oracle_predictions(tmp_path / "turned.h5", "emo4")
     with pytest.raises(UserError, match="version 0"):
         oracle_predictions({**contents.truth, "version": 0}, "emo4")
+    for damage in ({"corpus": "nowhere"}, {"items": "many"}, {"extra": 1}):
+        with pytest.raises(UserError, match="parameters are damaged"):
+            oracle_predictions({**contents.truth, "parameters": {**contents.truth["parameters"], **damage}}, "emo4")
     for bad, message in (("emo5", "did you mean emo4"), ("vision", "no labels")):
         with pytest.raises(UserError, match=message):
             oracle_predictions(contents.truth, bad)

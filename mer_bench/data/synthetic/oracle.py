@@ -90,7 +90,10 @@ class Oracle:
                 f"{where}was made by version {truth.get('version')} of the generator, this is version {VERSION}; "
                 "make the file again with `mer-bench data synth`"
             )
-        oracle = cls(Twin.of(Settings.from_plain(truth["parameters"])))
+        try:
+            oracle = cls(Twin.of(Settings.from_plain(truth["parameters"])))
+        except (LookupError, TypeError, ValueError, ArithmeticError) as exc:
+            raise UserError(f"{where}its stated parameters are damaged ({exc!r}); make the file again") from exc
         if isinstance(source, FeatureFile):
             oracle._check(source)
         return oracle

@@ -24,6 +24,7 @@ _PARTS = {  # items and videos of the official train, validation and test part
     "mosei": ((16326, 1871, 4659), (2249, 300, 678)),
     "mosi": ((1284, 229, 686), (52, 10, 31)),
 }
+_TWO_PARTS = {"mosi": ("bclstm",)}  # splits of a paper without a validation part: the official train and validation
 _SUBJECTS = 87
 _HOLDOUT = 26
 _NOT_REACTIVE = 20  # subjects without a visible reaction
@@ -173,14 +174,17 @@ def _clips(settings: Settings) -> People:
             part += [p] * int(count)
     order = _positions(video)
     seconds = _durations(settings, len(video))
-    table = SplitTable(np.array(part, dtype=np.uint8)[None], ("dialogue",), "sizes of the official folds")
+    parts = np.array(part, dtype=np.uint8)[None]
+    splits = {"sdk": SplitTable(parts, ("dialogue",), "sizes of the official folds")}
+    for scheme in _TWO_PARTS.get(settings.corpus, ()):
+        splits[scheme] = SplitTable(np.where(parts == 3, 3, 1).astype(np.uint8), ("dialogue",), "62 videos against 31")
     return People(
         ids=[f"{v}_{k}" for v, k in zip(video, order, strict=True)],
         seconds=seconds,
         order=order,
         start_s=_starts(seconds, video, pause=0.0),
         dialogue=video,
-        splits={"sdk": table},
+        splits=splits,
     )
 
 

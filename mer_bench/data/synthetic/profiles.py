@@ -97,8 +97,13 @@ MOSEI = Profile(
 
 MOSI = Profile(
     modalities=_CLIPS,
-    latents={"sentiment": Scales(1)},
-    tables={"sentiment": _SENTIMENT},
+    latents={"sentiment": Scales(1), "polarity": Classes(_shares(1, 1))},
+    tables={
+        "sentiment": _SENTIMENT,
+        "polarity": Table(
+            "polarity", "multiclass", ("negative", "nonnegative"), definition="two classes, independent of sentiment"
+        ),
+    },
     pair=("text", "audio"),
     items=(2199, 2199),
     seconds=(4.2, 0.8, 30.0),

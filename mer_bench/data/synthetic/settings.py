@@ -157,7 +157,7 @@ def resolve(
     chosen = Settings(
         corpus=corpus,
         structure=structure,
-        seed=_within("seed", seed, 0, 2**63 - 1),
+        seed=_within("seed", seed, 0, 2**63 - 1, whole=True),
         items=_items(profile, items),
         reveal=_within("reveal", reveal, 0.5, 1.0, open_low=True),
         mixture=_mixture(structure, mixture),
@@ -165,9 +165,9 @@ def resolve(
         pair=_pair(made, profile.pair if pair is None else pair, structure),
         missing=_by_name("missing", {n: m.missing for n, m in made.items()}, missing, 0.0, 0.9),
         invalid=_by_name("invalid", invalid_of, invalid, 0.0, 0.5),
-        dims=_by_name("dims", {n: m.dim for n, m in made.items()}, dims, 1, 65536),
+        dims=_by_name("dims", {n: m.dim for n, m in made.items()}, dims, 1, 65536, whole=True),
         seconds=_within("seconds", profile.seconds[0] if seconds is None else float(seconds), 0.5, 3600.0),
-        signal=_within("signal", float(signal), 0.0, 100.0),
+        signal=_within("signal", float(signal), 0.0, 100.0, open_low=True),
         offset=_within("offset", float(offset), 0.0, 100.0),
     )
     fixed = [n for n, m in made.items() if (m.names or m.kind == "signal") and chosen.dims[n] != m.dim]
@@ -176,10 +176,12 @@ def resolve(
     return chosen
 
 
-def _within(name: str, value: Any, low: float, high: float, open_low: bool = False) -> Any:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
+def _within(name: str, value: Any, low: float, high: float, *, open_low: bool = False, whole: bool = False) -> Any:
+    kinds = int if whole else int | float
+    number = isinstance(value, kinds) and not isinstance(value, bool) and np.isfinite(value)
     if not number or not low <= value <= high or (open_low and value == low):
-        raise UserError(f"{name} must lie in {'(' if open_low else '['}{low:g}, {high:g}], got {value!r}")
+        kind = "a whole number" if whole else "a number"
+        raise UserError(f"{name} must be {kind} in {'(' if open_low else '['}{low:g}, {high:g}], got {value!r}")
     return value
 
 
@@ -226,7 +228,9 @@ def _pair(made: Mapping[str, Any], pair: Sequence[str], structure: str) -> tuple
     return pair[0], pair[1]
 
 
-def _by_name(name: str, default: Mapping[str, Any], given: Any, low: float, high: float) -> dict[str, Any]:
+def _by_name(
+    name: str, default: Mapping[str, Any], given: Any, low: float, high: float, *, whole: bool = False
+) -> dict[str, Any]:
     """The defaults, changed for all modalities by a number or for some by a mapping."""
     if given is None:
         return dict(default)
@@ -235,4 +239,4 @@ def _by_name(name: str, default: Mapping[str, Any], given: Any, low: float, high
     for m in given:
         if m not in default:
             raise UserError(f"{name}: no modality {m!r}; {did_you_mean(m, default)}")
-    return {m: _within(f"{name} of {m}", given.get(m, value), low, high) for m, value in default.items()}
+    return {m: _within(f"{name} of {m}", given.get(m, value), low, high, whole=whole) for m, value in default.items()}
