@@ -37,7 +37,8 @@ class Twins:
 
     Attributes:
         same: (items,) number of the group of identical items, -1 for items that lack the modality or hold only zeros.
-        near: (pairs, 2) rows of nearly identical items that are not identical.
+        near: (pairs, 2) rows of nearly identical items that are not identical; of identical ones the first stands for
+            all.
         too_many: there were more pairs than are kept.
     """
 

@@ -179,6 +179,7 @@ def _modalities(
 
 
 def _part(found: Mapping[str, Modality]) -> str:
-    """B has facial EMG, A has not."""
-    facial = "emg" in found and len(found["emg"].names or ()) > 1
-    return "B" if facial else "A"
+    """B has facial EMG, A has not; without signals nothing tells."""
+    if "emg" not in found:
+        return ""
+    return "B" if len(found["emg"].names or ()) > 1 else "A"

@@ -74,7 +74,11 @@ class TableSpec(Layout):
             text=_column(items, table, "text") if request.text else None,
             attrs=_attrs(items, table),
             splits={name: split(parts["splits"].section(name, SPLIT_KEYS), table) for name in parts["splits"].content},
-            sources=[source(request.source), source(items.file("table")), *_sources(parts["modalities"])],
+            sources=[
+                source(request.source),
+                source(items.file("table")),
+                *_sources(parts["modalities"], parts["labels"]),
+            ],
             speaker=_column(items, table, "speaker"),
             session=_column(items, table, "session"),
             dialogue=_column(items, table, "dialogue"),
@@ -112,8 +116,12 @@ def _attrs(items: Section, table: Columns) -> dict[str, Sequence[str] | np.ndarr
     return found
 
 
-def _sources(modalities: Section) -> list[Source]:
+def _sources(modalities: Section, tables: Section) -> list[Source]:
     found = []
+    for name in tables.content:
+        spec = tables.section(name, LABEL_KEYS)
+        if "folder" in spec.content:
+            found.append(folder_source(sorted(spec.file("folder").glob("*.csv"))))
     for name in modalities.content:
         spec = modalities.section(name, MODALITY_KEYS)
         path = spec.file(spec.one_of("folder", "archive", "table"))
