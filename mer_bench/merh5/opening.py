@@ -188,7 +188,7 @@ class _Walk:
             if start < end:
                 self.blame(place, f"shares bytes with /{last} (expected its own)")
                 del self.tree.data[place]
-            end, last = start + length, place
+            end, last = max(end, start + length), place
 
     def shapes(self) -> None:
         ids = self.tree.data.get("items/id")
