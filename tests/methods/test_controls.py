@@ -95,3 +95,19 @@ def test_prior_of_majority_follows_log_odds():
     tasks = {"tags": replace(TASKS["tags"], prior=(0.5, 0.25, 0.75, 0.9))}
     logits = Majority(features_of(1), tasks)(make_batch(features_of(1), tasks)).logits["tags"][0]
     assert logits.tolist() == pytest.approx([0, -math.log(3), math.log(3), math.log(9)], rel=1e-5)
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+@pytest.mark.parametrize("wanted", [2_000, 50_000, 1_000_000])
+def test_concat_is_matched_in_parameters(layers, wanted):
+    state = torch.get_rng_state()
+    method = Concat(features_of(3), ITEM, layers=layers, match_parameters=wanted)
+    found = sum(p.numel() for p in method.parameters())
+    # of neighbouring widths the nearer one: half a step of about 2 / width, or 8 / width where heads must divide it
+    width = method.mix[0].out_features
+    assert abs(found - wanted) / wanted < (4 if layers else 1) * 1.5 / width
+    torch.set_rng_state(state)
+    same = Concat(features_of(3), ITEM, layers=layers, dim=width)
+    torch.set_rng_state(state)
+    again = Concat(features_of(3), ITEM, layers=layers, match_parameters=wanted)
+    assert all(torch.equal(a, b) for a, b in zip(same.parameters(), again.parameters(), strict=True))
