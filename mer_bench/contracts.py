@@ -29,6 +29,7 @@ by its name in the schedule (``only_<m>``):
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 from torch import Tensor, nn
 
@@ -57,6 +58,16 @@ class FusionMethod(nn.Module, ABC):
     def supports(cls, features: Features, tasks: Tasks) -> str | None:
         """None, or the reason why this method cannot be built for such input; the constructor then refuses."""
         return None
+
+    def fit(self, batches: Iterable[Batch]) -> None:
+        """Learn from the training part without an optimiser; nothing by default.
+
+        Called once, before validation, for methods without parameters, whose card says ``trainable: false``. What is
+        learned goes into buffers of fixed shapes. Here alone a method sees targets, and may leave the device.
+
+        Args:
+            batches: every item of the training part once.
+        """
 
     @abstractmethod
     def forward(self, batch: Batch) -> Outputs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, Protocol
 
 import numpy as np
@@ -114,6 +114,12 @@ class FusionModule(LightningModule):
         """The method's outputs."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             return self.method(batch)
+
+    def fit_method(self, blocks: Iterable[Block]) -> None:
+        """Let a method without parameters learn from the training part by itself; `train_seconds` says how long."""
+        start = time.perf_counter()
+        self.method.fit(block.batch(s) for block in blocks for s in range(len(block)))
+        self.train_seconds = time.perf_counter() - start
 
     # training --------------------------------------------------------------------------------------------------
 
