@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +60,7 @@ class GeneratedLabels(AuxLoss):
         there = {m: present(batch, m, fused) for m in self.modalities}
         several = torch.stack(list(there.values())).sum(0) > 1
         losses = []
-        for task, label in self.labels.items():
+        for task, label in cast("Iterable[tuple[str, _Label]]", self.labels.items()):
             y = label.signed(batch.targets[task])
             whole = _lean(fused, present_any(batch, fused), y)
             for m, mask in there.items():
@@ -72,7 +74,7 @@ class GeneratedLabels(AuxLoss):
         return torch.stack(losses).mean()
 
 
-class _Label(nn.Module):
+class _Label(nn.Module, ABC):
     """A task's labels around 0, and the error of logits against made ones.
 
     Args:
@@ -84,6 +86,14 @@ class _Label(nn.Module):
     def __init__(self, bound: Sequence[float]) -> None:
         super().__init__()
         self.register_buffer("bound", torch.tensor(bound, dtype=torch.get_default_dtype()), persistent=False)
+
+    @abstractmethod
+    def signed(self, target: Masked) -> Masked:
+        """The labels around 0, values and mask (..., size)."""
+
+    @abstractmethod
+    def error(self, logits: Tensor, made: Masked) -> Tensor:
+        """Logits (..., size) against made labels (..., size); (...)."""
 
 
 class _Value(_Label):
@@ -139,7 +149,7 @@ class _Class(_Label):
         return -(wanted * logits.log_softmax(-1)).sum(-1)
 
 
-_LABELS: dict[Kind, Callable[[str, TaskSpec], _Value | _Several | _Class]] = {
+_LABELS: dict[Kind, Callable[[str, TaskSpec], _Label]] = {
     "regression": _Value,
     "multilabel": _Several,
     "multiclass": _Class,
