@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -143,6 +144,7 @@ class FusionModule(LightningModule):
         """
         start = time.perf_counter()
         wrapped = self.optimizers()
+        assert isinstance(wrapped, LightningOptimizer)
         optimizer = wrapped.optimizer
         for s in range(len(block)):
             loss = self._backward(block.batch(s, self.objective.n_draws), optimizer)
@@ -182,6 +184,7 @@ class FusionModule(LightningModule):
     def on_train_start(self) -> None:
         """Learn the length of the run from the loader."""
         blocks = self.trainer.train_dataloader
+        assert blocks is not None
         self._total_steps = blocks.steps_per_epoch * max(1, self.trainer.max_epochs or 1)
 
     def on_train_epoch_end(self) -> None:

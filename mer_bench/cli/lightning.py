@@ -58,7 +58,7 @@ class Command(LightningCLI):
         """Read the settings as an object; the process's own command line is not looked at."""
         self.config = parser.parse_object(args)
 
-    def instantiate_trainer(self, **kwargs: Any):
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with our checkpoint door and callbacks, alone on one device."""
         plugins = [AtomicCheckpoints(), LightningEnvironment()]
         saves = any(isinstance(callback, ModelCheckpoint) for callback in self.extra)
@@ -67,7 +67,8 @@ class Command(LightningCLI):
                 plugins=plugins, callbacks=self.extra, enable_checkpointing=saves, **kwargs
             )
         if self.datamodule.protocol.selection == "fixed":  # nothing to stop by
-            trainer.callbacks = [kept for kept in trainer.callbacks if not isinstance(kept, EarlyStopping)]
+            kept = [callback for callback in trainer.callbacks if not isinstance(callback, EarlyStopping)]  # type: ignore[attr-defined]
+            trainer.callbacks = kept  # type: ignore[attr-defined]
         return trainer
 
 
@@ -140,6 +141,6 @@ class quiet:  # noqa: N801 (reads like a statement)
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
 
     def __exit__(self, *exc: object) -> None:
-        self._catch.__exit__(*exc)
+        self._catch.__exit__(None, None, None)
         for name, level in self._levels.items():
             logging.getLogger(name).setLevel(level)

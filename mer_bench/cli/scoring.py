@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mer_bench.data.corpora import corpora
 from mer_bench.data.splits import targets
+from mer_bench.data.views import frame_offsets
 from mer_bench.merh5 import FeatureFile
 from mer_bench.metrics import by_group, cluster_statistics, group_summary, score
 from mer_bench.metrics.families import ADDITIVE
@@ -67,7 +68,7 @@ def write_results(run: Run, command: Command, chosen: Mapping[str, Any], started
 def write_diverged(run: Run, command: Command, started: float) -> None:
     """Leave a record that says so: a failure counts, it is not dropped in silence."""
     model = command.model
-    chosen = {"val": {}, "epoch": None, "epochs": command.trainer.current_epoch}
+    chosen: dict[str, Any] = {"val": {}, "epoch": None, "epochs": command.trainer.current_epoch}
     chosen |= {"train_seconds": model.train_seconds, "steps": model.steps}
     wall = time.perf_counter() - started
     record.write_record(run.folder, make_record(run, command, chosen, {}, {}, {}, wall, status="diverged"))
@@ -80,7 +81,7 @@ def layout(command: Command) -> tuple[NDArray[np.int64], list[str], NDArray[np.i
     if data.level == "item":
         return rows, [file.ids[i] for i in rows], None
     spec_name, spec = next(iter(data.tasks.items()))
-    offsets = file.labels[spec.labels or spec_name].offsets
+    offsets = frame_offsets(file, spec.labels or spec_name)
     items, lengths = np.unique(np.searchsorted(offsets, rows, side="right") - 1, return_counts=True)
     if not np.array_equal(lengths, np.diff(offsets)[items]):
         raise RuntimeError("some frames of a recording were not predicted")  # windows cover every frame
@@ -101,7 +102,8 @@ def score_predictions(
     for metric in protocol.metrics:
         summary = group_summary(by_group(tasks, metric, outputs["full"], truth, people), metric)
         if summary is not None:
-            groups[metric] = record.GroupScores(key=protocol.cluster, **summary)
+            plain: dict[str, Any] = dict(summary)
+            groups[metric] = record.GroupScores(key=protocol.cluster, **plain)
     task, _, name = protocol.primary.partition("/")
     clusters: dict[str, NDArray[Any]] = {}
     if (name, tasks[task].kind) in ADDITIVE:
@@ -118,7 +120,7 @@ def cluster_of_rows(protocol: Protocol, file: FeatureFile, tasks: Tasks, rows: N
     name, spec = next(iter(tasks.items()))
     if spec.level == "item":
         return names[rows]
-    offsets = file.labels[spec.labels or name].offsets
+    offsets = frame_offsets(file, spec.labels or name)
     return names[np.searchsorted(offsets, rows, side="right") - 1]
 
 
@@ -135,7 +137,8 @@ def write_clusters(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:
     import hashlib
 
     buffer = io.BytesIO()
-    np.savez(buffer, **{name: arrays[name] for name in sorted(arrays)})  # zip entries carry a fixed date
+    ordered: dict[str, Any] = {name: arrays[name] for name in sorted(arrays)}
+    np.savez(buffer, **ordered)  # zip entries carry a fixed date
     atomic.write(path, buffer.getvalue())
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 

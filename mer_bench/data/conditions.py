@@ -69,9 +69,9 @@ def _remove(rate: float, mask: int, ids: Sequence[str], present: Available) -> A
     protected = draws.argmax(axis=1)[:, None] == np.arange(len(modalities))
     candidates = np.flatnonzero((native & ~protected).ravel())
     order = candidates[np.argsort(draws.ravel()[candidates], kind="stable")]
-    kept = native.ravel().copy()
-    kept[order[: round(rate * native.sum())]] = False
-    kept = kept.reshape(native.shape)
+    flat = native.ravel().copy()
+    flat[order[: round(rate * native.sum())]] = False
+    kept = flat.reshape(native.shape)
     return {m: kept[:, k] for k, m in enumerate(modalities)}
 
 

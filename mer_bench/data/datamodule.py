@@ -17,7 +17,7 @@ from mer_bench.data.corpora import find_protocol
 from mer_bench.data.files import find_features
 from mer_bench.data.splits import make_split, targets
 from mer_bench.data.store import Flat, FrameTargets, Ragged, Store
-from mer_bench.data.views import Views, align, join, whole_items, windows
+from mer_bench.data.views import Views, align, frame_offsets, join, whole_items, windows
 from mer_bench.errors import UserError
 from mer_bench.merh5 import FeatureFile
 from mer_bench.types import Features, FeatureSpec, Level, Tasks, TaskSpec
@@ -117,9 +117,9 @@ class MERDataModule(LightningDataModule):
             UserError: two tasks of the protocol have label tables of different lengths.
         """
         tables = [spec.labels or name for name, spec in self.protocol.tasks.items()]
-        first = self.file.labels[tables[0]]
+        first = frame_offsets(self.file, tables[0])
         for table in tables[1:]:
-            if not np.array_equal(self.file.labels[table].offsets, first.offsets):
+            if not np.array_equal(frame_offsets(self.file, table), first):
                 raise UserError(f"{self.file.path}: labels {table!r} and {tables[0]!r} do not share a clock")
         return tables[0]
 
@@ -128,7 +128,7 @@ class MERDataModule(LightningDataModule):
         if self.level == "item":
             parts = {"train": self.split.train, "val": self.split.val, "test": self.split.test}
             return whole_items(self.file.n), {**parts, "all": np.arange(self.file.n)}
-        offsets = self.file.labels[self._clock].offsets
+        offsets = frame_offsets(self.file, self._clock)
         everything = np.arange(self.file.n)
         cut = [windows(offsets, self.split.train, window, stride), windows(offsets, everything, wide, step)]
         views, first = join(cut), len(cut[0])
@@ -143,7 +143,7 @@ class MERDataModule(LightningDataModule):
         values, mask = targets(self.file, name, spec)
         if spec.level == "item":
             return values[self.split.train], mask[self.split.train]
-        offsets = self.file.labels[spec.labels or name].offsets
+        offsets = frame_offsets(self.file, spec.labels or name)
         inside = np.repeat(np.isin(np.arange(self.file.n), self.split.train), np.diff(offsets))
         return values[inside], mask[inside]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mer_bench.data.views import frame_offsets
 from mer_bench.errors import UserError
 from mer_bench.merh5 import FeatureFile
 from mer_bench.protocol import GroupKFold, ItemKFold, LeaveOneGroupOut, OfficialTable, Protocol
@@ -59,10 +61,10 @@ def labelled(file: FeatureFile, name: str, spec: TaskSpec) -> NDArray[np.bool_]:
     """Which items carry at least one usable target of the task."""
     _, mask = targets(file, name, spec)
     if spec.level == "item":
-        return mask.reshape(file.n, -1).any(axis=1)
-    offsets = file.labels[spec.labels or name].offsets
+        return np.asarray(mask.reshape(file.n, -1).any(axis=1))
+    offsets = frame_offsets(file, spec.labels or name)
     counts = np.concatenate([[0], np.cumsum(mask.reshape(len(mask), -1).any(axis=1))])
-    return counts[offsets[1:]] > counts[offsets[:-1]]
+    return np.asarray(counts[offsets[1:]] > counts[offsets[:-1]])
 
 
 def make_split(protocol: Protocol, file: FeatureFile, fold: int) -> Split:
@@ -147,7 +149,7 @@ def _groups(
     return [test], others[: rule.count]
 
 
-def _by_hash(names, salt: str) -> list[str]:
+def _by_hash(names: Iterable[str], salt: str) -> list[str]:
     return sorted(names, key=lambda name: hashlib.sha256(f"{salt}/{name}".encode()).digest())
 
 

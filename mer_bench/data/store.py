@@ -37,8 +37,9 @@ class Ragged:
 
     def to(self, device: torch.device) -> Ragged:
         """A copy on the device (itself when it is there)."""
-        names = ("values", "observed", "starts", "lengths", "rows")
-        return Ragged(*(x if x is None else x.to(device) for x in (getattr(self, name) for name in names)))
+        rows = None if self.rows is None else self.rows.to(device)
+        values, observed = self.values.to(device), self.observed.to(device)
+        return Ragged(values, observed, self.starts.to(device), self.lengths.to(device), rows)
 
     def gather(self, items: Tensor, width: int, keep: Tensor | None = None) -> Masked:
         """Values (batch, width, dim) and mask (batch, width) of the items; `keep` (batch,) switches items off."""

@@ -77,6 +77,18 @@ def join(parts: Sequence[Views]) -> Views:
     return Views(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("item", "start", "length")))
 
 
+def frame_offsets(file: FeatureFile, table: str) -> Ints:
+    """(items + 1,) first label frame of each item.
+
+    Raises:
+        UserError: the table holds one label per item.
+    """
+    offsets = file.labels[table].offsets
+    if offsets is None:
+        raise UserError(f"{file.path}: labels {table!r} are given per item, the protocol asks for one per frame")
+    return offsets
+
+
 def label_times(file: FeatureFile, table: str) -> tuple[Floats, Floats]:
     """(frames,) middle and half the duration of each label frame, in seconds from the start of its item."""
     info = file.labels[table]
@@ -85,8 +97,8 @@ def label_times(file: FeatureFile, table: str) -> tuple[Floats, Floats]:
         return times.mean(axis=1), np.diff(times, axis=1)[:, 0] / 2
     if not info.rate_hz:
         raise UserError(f"{file.path}: labels {table!r} have neither a rate nor times")
-    position = _position(info.offsets)
-    return (position + 0.5) / info.rate_hz, np.full(len(position), 0.5 / info.rate_hz)
+    position = _position(frame_offsets(file, table))
+    return ((position + 0.5) / info.rate_hz).astype(np.float64), np.full(len(position), 0.5 / info.rate_hz)
 
 
 def row_times(file: FeatureFile, modality: str) -> tuple[Floats, Floats]:
@@ -100,7 +112,8 @@ def row_times(file: FeatureFile, modality: str) -> tuple[Floats, Floats]:
             f"{file.path}: modality {modality!r} has neither a rate nor times, so it cannot be joined to frame labels"
         )
     position = _position(info.offsets)
-    return info.t0_s + (position + 0.5) / info.rate_hz, np.full(len(position), 0.5 / info.rate_hz)
+    middle = info.t0_s + (position + 0.5) / info.rate_hz
+    return middle.astype(np.float64), np.full(len(position), 0.5 / info.rate_hz)
 
 
 def _position(offsets: Ints) -> Ints:
@@ -110,12 +123,12 @@ def _position(offsets: Ints) -> Ints:
 
 def align(file: FeatureFile, modality: str, table: str) -> Ints:
     """(frames,) row of the modality for each label frame, -1 where it has none near enough."""
-    info, labels = file.modalities[modality], file.labels[table]
+    offsets, own = frame_offsets(file, table), file.modalities[modality].offsets
     (rows, row_half), (frames, frame_half) = row_times(file, modality), label_times(file, table)
     index = np.full(len(frames), -1, dtype=np.int64)
     for i in range(file.n):
-        a, b = info.offsets[i], info.offsets[i + 1]
-        c, d = labels.offsets[i], labels.offsets[i + 1]
+        a, b = own[i], own[i + 1]
+        c, d = offsets[i], offsets[i + 1]
         if a == b or c == d:
             continue
         right = np.minimum(np.searchsorted(rows[a:b], frames[c:d]), b - a - 1)

@@ -146,7 +146,7 @@ def make_plan(sweep: Sweep, runs: str, overrides: Iterable[tuple[str, str]] = ()
 
 def _settings(sweep: Sweep, protocol: Protocol) -> Iterator[list[tuple[str, str]]]:
     """Dotted settings of each run of a pair: seeds outermost, so that a first full table stands early."""
-    base = {"data.protocol": protocol.name}
+    base: dict[str, Any] = {"data.protocol": protocol.name}
     if protocol.name in sweep.modalities:
         base["data.modalities"] = sweep.modalities[protocol.name]
     if protocol.corpus in sweep.files:

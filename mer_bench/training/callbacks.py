@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from tqdm import tqdm
 
@@ -28,12 +28,12 @@ class EpochLog(Callback):
         self.path = path
         self.start = time.perf_counter()
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Keep only the lines before the first epoch of this process."""
         self.start = time.perf_counter()
         self.rows = [row for row in read_log(self.path) if int(row["epoch"]) < trainer.current_epoch]
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Write the file anew with one line more; it is small."""
         values = {name: float(x) for name, x in trainer.callback_metrics.items() if not name.startswith("train/")}
         row = {"epoch": trainer.current_epoch, "steps": pl_module.steps, "seconds": f"{pl_module.train_seconds:.3f}"}
@@ -59,15 +59,15 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 class Lines(Callback):
     """A plain line per epoch with time left, for log files."""
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Start the clock."""
         self.start, self.first = time.perf_counter(), trainer.current_epoch
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Print the line."""
         print(self.text(trainer, pl_module), file=sys.stderr, flush=True)
 
-    def text(self, trainer: Trainer, pl_module: LightningModule) -> str:
+    def text(self, trainer: Trainer, pl_module: Any) -> str:
         """Epoch, loss, primary validation metric, time left at most."""
         done, total = trainer.current_epoch + 1, trainer.max_epochs or 0
         seconds = (time.perf_counter() - self.start) / max(1, done - self.first) * max(0, total - done)
@@ -83,31 +83,30 @@ class Bar(Lines):
 
     bar: tqdm | None = None
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
         """Open the bar."""
         super().on_train_start(trainer, pl_module)
+        assert trainer.train_dataloader is not None
         per_epoch = trainer.train_dataloader.steps_per_epoch
         total = per_epoch * (trainer.max_epochs or 0)
         self.bar = tqdm(total=total, initial=per_epoch * trainer.current_epoch, unit="step", leave=False)
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Block, i: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Block, i: int) -> None:
         """Advance by the steps of the block."""
         assert self.bar is not None
         self.bar.update(len(batch))
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Show the epoch's figures beside the bar."""
         assert self.bar is not None
         self.bar.set_description_str(self.text(trainer, pl_module).rsplit("  at most", 1)[0])
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: Any) -> None:
         """Close the bar."""
         assert self.bar is not None
         self.bar.close()
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: Any, exception: BaseException) -> None:
         """Close the bar, so that the message stands on a line of its own."""
         if self.bar is not None:
             self.bar.close()
@@ -140,7 +139,7 @@ def checkpoints(folder: Path, selection: str = "validation") -> list[ModelCheckp
         folder: where they go.
         selection: of the protocol: the chosen epoch is the best one by `val/selection`, or (`fixed`) the last one.
     """
-    common = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
+    common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
     monitor = "val/selection" if selection == "validation" else None  # without one, the newest replaces the last
     best = ModelCheckpoint(filename="best", monitor=monitor, mode="max", save_top_k=1, **common)
     last = ModelCheckpoint(filename="last", save_top_k=1, monitor=None, **common)

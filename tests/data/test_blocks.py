@@ -1,4 +1,4 @@
-"""Blocks and the gather: equal to a plain loop over items, no item lost or doubled, order a function of (seed, epoch)."""
+"""Blocks and the gather: equal to a plain loop, no item lost or doubled, order a function of (seed, epoch)."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def _usable(
     where: object, name: str, ids: Sequence[str], values: NDArray[np.float64], low: float, report: Report
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Values and mask, after a look at the range and at whether these can be means of ratings."""
-    known = np.asarray(np.isfinite(values))
+    known: NDArray[np.bool_] = np.isfinite(values)
     report.repair(f"{name} without a value masked", _ids(ids, (~known).any(axis=1)), int((~known).sum()))
     far = known & ((values < low * WRONGLY_DIVIDED / LARGEST - NEAR) | (values > WRONGLY_DIVIDED + NEAR))
     if far.any():
@@ -77,7 +77,7 @@ def _usable(
         raise UserError(f"{where}: {name} outside {low:g} to {LARGEST:g} at {shown(worst)}; are these other labels?")
     beyond = known & ((values < low - NEAR) | (values > LARGEST + NEAR))
     report.repair(f"{name} outside {low:g} to {LARGEST:g} masked", _ids(ids, beyond.any(axis=1)), int(beyond.sum()))
-    usable: NDArray[np.bool_] = np.asarray(known & ~beyond)
+    usable: NDArray[np.bool_] = known & ~beyond
     strange = usable & ~_is_mean_of_ratings(np.where(usable, values, 0.0))
     share = strange.sum() / max(1, usable.sum())
     if share > SPOILT:
@@ -90,7 +90,7 @@ def _usable(
 
 def _is_mean_of_ratings(values: NDArray[np.float64]) -> NDArray[np.bool_]:
     sums = values[..., None] * RATERS
-    return (np.abs(sums - np.round(sums)) / RATERS < NEAR).any(axis=-1)
+    return np.asarray((np.abs(sums - np.round(sums)) / RATERS < NEAR).any(axis=-1))
 
 
 def _ids(ids: Sequence[str], rows: ArrayLike) -> list[str]:

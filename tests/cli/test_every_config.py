@@ -1,0 +1,67 @@
+"""Every YAML that is shipped runs through the command a user types: one warm process, one batch, a record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mer_bench import recipes
+from mer_bench.cli import main
+from mer_bench.data.corpora import protocols
+from mer_bench.data.synthetic import generate
+from mer_bench.merh5 import write
+from mer_bench.results.record import read_records
+from mer_bench.sweep.plan import unsupported
+from tests.files import iemocap
+
+#: one batch of one epoch; what is tested is that everything fits together
+QUICK = ("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--data.steps_per_block", "2")
+SMALL = {"iemocap": 300, "mosei": 150, "mosi": 150, "affwild2": 12, "biovid": 87 * 5}
+METHODS = sorted(recipes.cards())
+PAIRS = sorted(path.stem for path in (recipes.packaged_configs()).glob("*_*.yaml"))
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory) -> Path:
+    """Synthetic twins of all corpora, small."""
+    folder = tmp_path_factory.mktemp("features")
+    for corpus, items in SMALL.items():
+        write(folder / f"{corpus}.h5", generate(corpus, items=items, seconds=2.0, missing=0.0))
+    return folder
+
+
+def fit(name: str, root: Path, runs: Path, *more: str) -> None:
+    argv = ["fit", name, "--data.root", str(root), "--runs", str(runs), "--progress", "none", *QUICK, *more]
+    assert main(argv) == 0
+    found, rejected = read_records(runs)
+    assert found and not rejected
+    assert all(record.status == "ok" for record in found)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_fits(method, tmp_path):
+    iemocap(tmp_path / "iemocap.h5", n=60)
+    fit(f"iemocap_{method}", tmp_path, tmp_path / "runs", "--data.modalities", "[audio, text]")
+
+
+@pytest.mark.parametrize("protocol", sorted(protocols()))
+def test_every_protocol_fits(protocol, features, tmp_path):
+    corpus = protocols()[protocol].corpus
+    fit(f"{corpus}_concat", features, tmp_path, "--data.protocol", protocol)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_every_pair_file_fits(pair, features, tmp_path):
+    fit(pair, features, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("corpus", sorted(SMALL))
+@pytest.mark.parametrize("method", METHODS)
+def test_every_supported_pair_fits(method, corpus, features, tmp_path):
+    protocol = next(p for p in protocols().values() if p.corpus == corpus)
+    reason = unsupported(recipes.cards()[method], protocol, ["two", "modalities"])
+    if reason:
+        pytest.skip(reason)
+    fit(f"{corpus}_{method}", features, tmp_path)
