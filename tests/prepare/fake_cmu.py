@@ -161,7 +161,11 @@ def _part(
         lengths = dict.fromkeys(lengths, lengths["text"])
     arrays = {name: np.zeros((n, steps[name], width), np.float32) for name, width in WIDTHS.items()}
     for clip, (video, k) in enumerate(clips):
-        name = {"MMSA": f"{video}_{k}", "MultiBench": f"{video}.{k}", "MulT": f"{video}.at{k + 0.25:.3f}"}[dialect]
+        name = {
+            "MMSA": f"{video}_{k}",
+            "MultiBench": f"{video}.{k}",
+            "MulT": f"{video}.at{k + 0.25:.3f}-{k + 1.5:.3f}",
+        }[dialect]
         for m, width in WIDTHS.items():
             rows = rng.normal(size=(lengths[m][clip], width)).astype(np.float32)
             if (clip, m) in ((1, "text"), (2, "vision")):

@@ -73,8 +73,9 @@ def test_text_and_empty_text(tmp_path: Path) -> None:
 def test_times_of_mult(tmp_path: Path) -> None:
     _, file = convert(make_pickle(tmp_path / "data.pkl", "MulT"))
     for item, name in enumerate(file.ids):
-        video, at = name.split(".at")
-        assert file.group("dialogue")[item] == video and file.start_s[item] == float(at)
+        video, times = name.split(".at")
+        assert file.group("dialogue")[item] == video
+        assert [file.start_s[item], file.end_s[item]] == [float(time) for time in times.split("-")]
     by_video = {(video, place) for video, place in zip(file.group("dialogue"), file.order, strict=True)}
     assert len(by_video) == file.n
 
@@ -148,7 +149,11 @@ SPOILT = {
     "one clip, two labels": ("MMSA", _twice, "one clip twice with different labels"),
     "flat features": ("MMSA", _each(lambda part: part.update(audio=part["audio"][:, 0])), r"expected \(clips, steps"),
     "widths differ": ("MMSA", lambda c: c["test"].update(audio=c["test"]["audio"][..., :2]), "audio has shapes"),
-    "classes differ": ("MMSA", lambda c: c["test"]["classification_labels"].__setitem__(0, 2), "differ from the sign"),
+    "fewer classes": (
+        "MMSA",
+        lambda c: c["test"].update(classification_labels=c["test"]["classification_labels"][1:]),
+        "entries of classification_labels for",
+    ),
     "mask with holes": ("MMSA", _each(_hole), "masks with holes"),
     "mask of another size": (
         "MMSA",
@@ -197,6 +202,31 @@ def test_a_clip_that_stands_there_twice_is_dropped(tmp_path: Path) -> None:
     report, file = convert(split)
     assert report.dropped["clips that stand there a second time"].count == 1
     assert file.n == 18
+
+
+def test_classes_that_do_not_follow_the_sign_are_told(tmp_path: Path) -> None:
+    plain = make_pickle(tmp_path / "a" / "data.pkl", "MMSA")
+    assert not any("classification_labels" in line for line in convert(plain)[0].absent)
+    split = make_pickle(
+        tmp_path / "b" / "data.pkl", "MMSA", change=lambda c: c["test"]["classification_labels"].__setitem__(0, 2)
+    )
+    report, file = convert(split)
+    assert any(f"in 1 clips: {videos('mosei')[4]}_2" in line for line in report.absent)
+    assert file.content_sha256 == convert(plain)[1].content_sha256
+
+
+def test_clips_that_start_together_are_two(tmp_path: Path) -> None:
+    """Three pairs of clips of MOSEI share video and start."""
+
+    def change(content: dict) -> None:
+        ids = content["test"]["id"]
+        ids[1] = [ids[0][0], ids[0][1], b"77.5"]
+
+    split = make_pickle(tmp_path / "data.pkl", "MulT", change=change)
+    _, file = convert(split)
+    assert file.n == 18
+    together = [name for name in file.ids if name.endswith("-77.500")]
+    assert len(together) == 1 and f"{together[0].removesuffix('77.500')}3.500" in file.ids
 
 
 def test_stated_lengths_win_over_zeros(tmp_path: Path) -> None:

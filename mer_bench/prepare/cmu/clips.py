@@ -1,9 +1,9 @@
 """The clips of MOSI or MOSEI as a table, and what is settled before any feature is read.
 
 Three namings of clips are about, and they must not be mixed up: the number in the transcripts (``<video>_<number>``,
-in most files), the row in the SDK's label sequence (``<video>[<row>]``, here ``<video>.<row>``), and the start in
-seconds (``<video>.at<seconds>``). The first two differ in a sixth of the clips of MOSEI, so ids keep apart what cannot
-be told to be the same.
+in most files), the row in the SDK's label sequence (``<video>[<row>]``, here ``<video>.<row>``), and start and end in
+seconds (``<video>.at<start>-<end>``; three pairs of clips share video and start). The first two differ in about a
+quarter of the clips of MOSEI, so ids keep apart what cannot be told to be the same.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ KNOWN_COUNTS: dict[str, dict[tuple[int, ...], str]] = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Extras:
     """What a layout adds to the common contents.
 

@@ -1,6 +1,7 @@
 """From the rows of whole videos to the rows of clips: cut on their own clock, or averaged under each word.
 
-A row belongs to a clip, and a frame to a word, when its middle lies inside. Frames need no common rate.
+A row belongs to a clip, and a frame to a word, when its middle lies inside (ours: no frame counts twice). Frames need
+no common rate.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from mer_bench.prepare.cmu.folds import check_beside
 from mer_bench.prepare.cmu.label_files import is_index
 from mer_bench.prepare.cmu.padded import Extent
 from mer_bench.prepare.cmu.split_table import Table, read_table
+from mer_bench.prepare.ids import shown
 from mer_bench.prepare.layout import Layout, Request
 from mer_bench.prepare.report import Report
 from mer_bench.prepare.rows import measured_rows
@@ -88,6 +89,11 @@ class SplitPickle(Layout):
             report.verified.append(f"sha256 of {path.name}: that of {MMSA_FILES[origin.sha256]}")
         elif table.dialect == "MMSA":
             report.absent.append(f"sha256 of {path.name} is none of the four that MMSA states")
+        if table.odd_classes:
+            report.absent.append(
+                f"agreement of classification_labels, which are not used, with the sign of regression_labels in "
+                f"{len(table.odd_classes):,} clips: {shown(table.odd_classes)}"
+            )
         clips, rows = settle(self.corpus, path, table.clips, report)
         empty = [name for name, text in zip(clips.ids, clips.text or [], strict=False) if not text.strip()]
         report.counted |= {"clips of empty text": len(empty)} if clips.text is not None else {}

@@ -17,7 +17,7 @@ PARTS = {"train": 1, "valid": 2, "test": 3}
 MODALITIES = ("text", "audio", "vision")
 #: MMSA's class of a sentiment below, at and above zero
 CLASSES = (0, 1, 2)
-MMSA_LABELS, OTHER_LABELS = "regression_labels", "labels"
+MMSA_LABELS, OTHER_LABELS, MMSA_CLASSES = "regression_labels", "labels", "classification_labels"
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Table:
         arrays: by modality, (clips, steps, features) of each part.
         lengths: by modality, (clips,) as the file states them.
         text_mask: (clips, steps) mask of the tokens, or None.
+        odd_classes: clips whose class is not the sign of their sentiment.
     """
 
     dialect: str
@@ -37,6 +38,7 @@ class Table:
     arrays: dict[str, list[np.ndarray]]
     lengths: dict[str, NDArray[np.int64]]
     text_mask: NDArray[np.bool_] | None
+    odd_classes: list[str]
 
     @property
     def aligned(self) -> bool:
@@ -62,14 +64,12 @@ def read_table(path: Path, content: Any) -> Table:
     names = parts.names()
     clips = _clips(path, names, labels)
     clips = replace(clips, text=parts.texts("raw_text"), part=np.repeat([*PARTS.values()], parts.counts))
-    if mmsa:
-        _check_classes(path, parts, clips)
     arrays = {name: parts.sequences(name) for name in MODALITIES if parts.has(name)}
     if not arrays:
         raise UserError(f"{path}: none of the arrays {', '.join(MODALITIES)}")
     lengths = {name: parts.lengths(f"{name}_lengths") for name in arrays if parts.has(f"{name}_lengths")}
     dialect = "MMSA" if mmsa else "MulT" if clips.start_s is not None else "MultiBench"
-    return Table(dialect, clips, arrays, lengths, _text_mask(path, parts, arrays))
+    return Table(dialect, clips, arrays, lengths, _text_mask(path, parts, arrays), _odd_classes(path, parts, clips))
 
 
 class _Parts:
@@ -167,24 +167,19 @@ def _clips(path: Path, names: list[tuple[str, ...]], labels: NDArray[np.float64]
     if wrong.any():
         bad = [" ".join(names[row]) for row in np.flatnonzero(wrong)]
         raise UserError(f"{path}: ids without possible times: {shown(bad, 3)}; expected video, start and end")
-    ids = [f"{video}.at{start:.3f}" for (video, *_), start in zip(names, times[:, 0], strict=True)]
+    ids = [f"{video}.at{start:.3f}-{end:.3f}" for (video, *_), (start, end) in zip(names, times, strict=True)]
     return Clips(ids, [video for video, *_ in names], times[:, 0], sentiment, emotions, times[:, 0], times[:, 1])
 
 
-def _check_classes(path: Path, parts: _Parts, clips: Clips) -> None:
-    """MMSA states negative, neutral, positive beside the sentiment: they must agree."""
-    if not parts.has("classification_labels"):
-        return
-    classes = np.concatenate([np.ravel(array) for array in parts.arrays("classification_labels")])
+def _odd_classes(path: Path, parts: _Parts, clips: Clips) -> list[str]:
+    """Where MMSA's classes (negative, neutral, positive), which are not used, are not the sign of the sentiment."""
+    if not parts.has(MMSA_CLASSES):
+        return []
+    classes = np.concatenate([np.ravel(array) for array in parts.arrays(MMSA_CLASSES)])
     expected = np.array(CLASSES)[np.sign(np.nan_to_num(clips.sentiment)).astype(np.int64) + 1]
     if len(classes) != len(expected):
-        raise UserError(f"{path}: {len(classes):,} classification_labels for {len(expected):,} regression_labels")
-    wrong = np.flatnonzero(classes != expected).tolist()
-    if wrong:
-        raise UserError(
-            f"{path}: classification_labels differ from the sign of regression_labels at "
-            f"{shown(clips.ids[row] for row in wrong)}"
-        )
+        raise UserError(f"{path}: {len(classes):,} {MMSA_CLASSES} for {len(expected):,} {MMSA_LABELS}")
+    return [clips.ids[row] for row in np.flatnonzero(classes != expected).tolist()]
 
 
 def _text_mask(path: Path, parts: _Parts, arrays: dict[str, list[np.ndarray]]) -> NDArray[np.bool_] | None:
