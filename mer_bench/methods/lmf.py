@@ -16,13 +16,15 @@ class LMF(FusionMethod):
     """Tensor fusion whose weights are a sum of rank-one terms: fused = Σ_r w_r Π_m (W_{m,r} [1; h_m]) + b.
 
     Sources: section 3.2 of the paper and the authors' code, github.com/Justin1904/Low-rank-Multimodal-Fusion: factors
-    and weights of the ranks drawn by Xavier's normal rule, bias zero, all of them trained. (In several later
-    implementations the optimiser never sees the factors.)
+    drawn from a normal distribution, bias zero, all of them trained. (In several later implementations the optimiser
+    never sees the factors.)
 
     Departures:
     - The encoders are those of `Concat` (ours); the code has an LSTM for text and three-layer networks for the rest.
     - The fused vector, followed by dropout, feeds a linear layer per task, as in the paper's figure; in the code it
       is the answer.
+    - Factors take Xavier's rule for each rank alone. In the code it sees one tensor of three axes, which
+      starts them much smaller.
     - The ranks' weights start at 1 / rank instead of at random (ours: what a single output column would draw is
       nearly zero at times).
     - An absent modality is a zero vector, so its factor is the constant row (ours).
@@ -32,7 +34,7 @@ class LMF(FusionMethod):
         tasks: any, of one level.
         dim: width of the embeddings (ours).
         layers: transformer layers of each encoder, before the average (ours).
-        rank: number of rank-one terms (the code's grid: 1, 4, 8, 16).
+        rank: number of rank-one terms (ours; searched by the authors).
         hidden: width of the fused vector (ours).
         dropout: in encoders and on the fused vector (ours).
     """

@@ -22,9 +22,10 @@ class MulT(FusionMethod):
     """Every modality looks at every other one in a transformer of its own; what it saw passes self-attention.
 
     Sources: sections 3.1 to 3.3 and the authors' code, github.com/yaohungt/Multimodal-Transformer: convolution of
-    width 1 without bias to a common width, scaled by √dim; sinusoidal positions; crossmodal layers in pre-LN form whose
-    source is the input of the other modality in all of them; the views of a modality concatenated; as many layers of
-    self-attention, at least three; the last step of each; a residual network of two layers.
+    width 1 without bias to a common width, input of every transformer scaled by √width, with sinusoidal positions
+    and dropout; crossmodal layers in pre-LN form whose source is the input of the other modality in all of them; the
+    views of a modality concatenated; as many layers of self-attention, at least three; the last step of each; a
+    residual network of two layers. Widths, heads, layers and dropouts are the defaults of the code.
 
     All crossmodal transformers have one shape, as all memory transformers have, so each kind is one stack
     (`nn.stacks`); the last memory layer is computed for the step that is read only. Neither changes the result.
@@ -32,18 +33,19 @@ class MulT(FusionMethod):
     Departures:
     - The last step is the last observed one; in the code it is padding where sequences are shorter than the longest.
     - No mask hides the future, as in the paper; the code has one, on by default.
-    - Dropout lies on the result of attention and not on its weights; keys and values have no bias.
+    - Dropout lies on the result of attention and not on its weights; keys and values have no bias; no
+      extra dropout on the raw text.
     - Two, or more than three modalities (ours): all ordered pairs. For three it is the paper's network.
     - An absent modality has no views, others see nothing in it; frame-level tasks read every step (ours).
 
     Args:
         features: two or more modalities.
         tasks: any, of one level.
-        dim: common width (40 in the paper).
+        dim: common width.
         heads: of all attention; divides `dim`.
         layers: crossmodal layers; the memory has as many, at least three.
-        dropout: in the layers and in the last network (0.1 in the code).
-        embed_dropout: on frames with positions (0.25 in the code).
+        dropout: in the layers.
+        embed_dropout: on the input of every transformer.
     """
 
     def __init__(
@@ -51,11 +53,11 @@ class MulT(FusionMethod):
         features: Features,
         tasks: Tasks,
         *,
-        dim: int = 40,
-        heads: int = 8,
-        layers: int = 4,
+        dim: int = 30,
+        heads: int = 5,
+        layers: int = 5,
         dropout: float = 0.1,
-        embed_dropout: float = 0.25,
+        embed_dropout: float = 0.2,
     ) -> None:
         super().__init__(features, tasks)
         self.frames = level_of(tasks) == "frame"
@@ -71,9 +73,7 @@ class MulT(FusionMethod):
         )
         self.norm_memory = StackedNorm(n, wide)
         self.embed_dropout = nn.Dropout(embed_dropout)
-        self.after = nn.Sequential(
-            nn.Linear(n * wide, n * wide), nn.ReLU(), nn.Dropout(dropout), nn.Linear(n * wide, n * wide)
-        )
+        self.after = nn.Sequential(nn.Linear(n * wide, n * wide), nn.ReLU(), nn.Linear(n * wide, n * wide))
         self.heads = Heads(n * wide, tasks)
 
     @classmethod
@@ -85,7 +85,9 @@ class MulT(FusionMethod):
         """Logits by task; hidden: ``<m>`` (what a modality saw, as it is read), ``fused``."""
         x = self._embed(batch.inputs)
         order = list(self.project)
-        query, source = (_pick(x.values, [order.index(pair[k]) for pair in self.pairs]) for k in (0, 1))
+        query, source = (
+            self.embed_dropout(_pick(x.values, [order.index(pair[k]) for pair in self.pairs])) for k in (0, 1)
+        )
         source_mask = _pick(x.mask, [order.index(b) for _, b in self.pairs])
         for layer in self.cross:
             query = layer(query, source, source_mask)
@@ -102,16 +104,15 @@ class MulT(FusionMethod):
         longest = max(inputs[m].mask.shape[1] for m in self.project)
         values, masks = [], []
         for m, project in self.project.items():
-            frames = project(zeroed(inputs[m]))
-            frames = frames * frames.shape[-1] ** 0.5 + sinusoidal_positions(frames.shape[1], like=frames)
+            frames = _placed(project(zeroed(inputs[m])))
             more = longest - frames.shape[1]
-            values.append(F.pad(self.embed_dropout(frames), (0, 0, 0, more)))
+            values.append(F.pad(frames, (0, 0, 0, more)))
             masks.append(F.pad(inputs[m].mask, (0, more), value=False))
         return Masked(torch.stack(values), torch.stack(masks))
 
     def _remember(self, x: Masked) -> Tensor:
         """Self-attention: (modalities, batch, time, wide) to what is read of it, zero where a modality is absent."""
-        values = x.values
+        values = self.embed_dropout(_placed(x.values))
         *first, last = self.memory
         for layer in first:
             values = layer(values, values, x.mask)
@@ -120,6 +121,11 @@ class MulT(FusionMethod):
         query = last_observed(Masked(values, x.mask)).unsqueeze(-2)
         read = self.norm_memory(last(query, values, x.mask)).squeeze(-2)
         return zeroed(Masked(read, x.mask.any(-1)))
+
+
+def _placed(x: Tensor) -> Tensor:
+    """Scaled, with positions along the axis before the last."""
+    return x * x.shape[-1] ** 0.5 + sinusoidal_positions(x.shape[-2], like=x)
 
 
 def _pick(x: Tensor, index: Sequence[int]) -> Tensor:

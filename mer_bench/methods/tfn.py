@@ -34,10 +34,10 @@ class TFN(FusionMethod):
     Args:
         features: two or more modalities.
         tasks: any, of one level.
-        dim: width of the embeddings (ours; the paper has 32 for audio and vision, 128 for text).
+        dim: width of the embeddings, one for all modalities (ours).
         layers: transformer layers of each encoder, before the average (ours).
         hidden: width of the layers after fusion.
-        dropout: on embeddings and between the layers after fusion (0.15 in the authors' code, on the product; ours).
+        dropout: on embeddings and between the layers after fusion (ours).
 
     Raises:
         UserError: the weights of the product would be more than 2^28.
