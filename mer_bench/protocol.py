@@ -11,7 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from mer_bench.types import TaskSpec
 
@@ -117,11 +117,29 @@ class Protocol:
 
     @property
     def hash(self) -> str:
-        """First 16 hex digits of the sha256 of the canonical definition."""
-        plain = {"split_rule": type(self.split).__name__, **dataclasses.asdict(self)}
-        plain["tasks"] = {name: dataclasses.asdict(spec) for name, spec in self.tasks.items()}
+        """First 16 hex digits of the sha256 of the canonical definition.
+
+        Fields at their default do not count, so a field that is added later changes no protocol that does not use it;
+        nor does the note, which defines nothing.
+        """
+        plain = _definition(dataclasses.replace(self, note=""))
         text = json.dumps(plain, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _definition(value: Any) -> Any:
+    """Plain data that two definitions share exactly when they mean the same."""
+    if dataclasses.is_dataclass(value):
+        given = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        plain = {
+            f.name: _definition(given[f.name])
+            for f in dataclasses.fields(value)
+            if f.default is dataclasses.MISSING or given[f.name] != f.default
+        }
+        return {"type": type(value).__name__, **plain}
+    if isinstance(value, Mapping):
+        return {key: _definition(item) for key, item in value.items()}
+    return [_definition(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 @dataclass(frozen=True)

@@ -106,4 +106,6 @@ def test_protocols_are_sound(name):
     assert {m.split("/")[0] for m in protocol.metrics} <= set(protocol.tasks)
     assert protocol.conditions[0].kind == "full"
     assert protocol.hash != replace(protocol, folds=protocol.folds + 1).hash
+    assert protocol.hash != replace(protocol, split=GroupKFold("speaker", 3)).hash
+    assert protocol.hash == replace(protocol, note="other words").hash
     assert len({spec.level for spec in protocol.tasks.values()}) == 1
