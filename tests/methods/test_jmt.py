@@ -55,11 +55,24 @@ def test_size_is_that_of_the_authors_networks():
     assert round(millions(vanilla), 1) == 5.9
 
 
-def test_pair_with_the_authors_settings_is_kept_apart():
-    """It builds on the data set and the method, and its rows are never ranked beside shared settings."""
-    recipe = resolve(["biovid_jmt"])
-    assert (recipe.dataset, recipe.method, recipe.card["variant"]) == ("biovid", "jmt", "paper")
-    assert "variant" not in resolve(["iemocap_jmt"]).card
+@pytest.mark.parametrize("dataset", ["affwild2", "biovid"])
+def test_pairs_with_the_authors_settings_are_kept_apart(dataset):
+    """They build on data set and method, and their rows are never ranked beside shared settings."""
+    recipe = resolve([f"{dataset}_jmt"])
+    assert (recipe.dataset, recipe.method, recipe.card["variant"]) == (dataset, "jmt", "paper")
+    shared = resolve([f"data/{dataset}.yaml", "method/jmt.yaml"])
+    assert (shared.dataset, shared.method) == (dataset, "jmt") and "variant" not in shared.card
+
+
+def test_sequences_of_the_authors_have_16_tokens():
+    """A window of their loader is 512 frames, answered by 32 sequences."""
+    settings = resolve(["affwild2_jmt"]).settings
+    method = JMT(SOURCE, VA, **settings["model"]["method"]["init_args"])
+    batch = make_batch(SOURCE, VA, n=1, dtype=torch.float32)
+    time = settings["data"]["init_args"]["window"]
+    inputs = {m: Masked(torch.randn(1, time, 512), torch.ones(1, time, dtype=torch.bool)) for m in SOURCE}
+    assert {x.values.shape for x in method.streams(inputs).values()} == {(32, 16, 512)}
+    assert method(batch._replace(inputs=inputs)).logits["va"].shape == (1, time, 2)
 
 
 def test_each_dimension_of_a_regression_has_its_own_head():
