@@ -44,7 +44,7 @@ def command(folder: Path, steps: int, epochs: int, width: int) -> Command:
         "data.root": str(folder),
         "data.modalities": "[audio, text]",
         "data.steps_per_block": str(steps),
-        "data.batch_size": "32",
+        "data.batch_size": "16",
         "model.method.dim": str(width),
         "model.clip": "null",
         "model.schedule": "Constant",
@@ -104,12 +104,12 @@ def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--width", type=int, default=48, help="of the network; sets the time of a step")
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--width", type=int, default=128, help="of the network; sets the time of a step")
     options = parser.parse_args()
     torch.set_num_threads(1)
     folder = Path(tempfile.mkdtemp())
-    write(folder / "iemocap.h5", generate("iemocap", structure="redundant", seed=0, items=2000))
+    write(folder / "iemocap.h5", generate("iemocap", structure="redundant", seed=0, items="full", seconds=1.0))
     print(f"import mer_bench.cli                {import_seconds('import mer_bench.cli'):6.2f} s")
     print(f"import what `fit` needs             {import_seconds('import mer_bench.cli.lightning'):6.2f} s")
     for steps in (1, 10, 50):

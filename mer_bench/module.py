@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, Protocol
 
 import numpy as np
@@ -113,8 +114,14 @@ class FusionModule(LightningModule):
 
     def forward(self, batch: Batch) -> Outputs:
         """The method's outputs."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with self._autocast():
             return self.method(batch)
+
+    def _autocast(self) -> AbstractContextManager:
+        """Around one forward pass, never around a block: its cache of weights would stop the training."""
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
 
     def fit_method(self, blocks: Iterable[Block]) -> None:
         """Let a method without parameters learn from the training part by itself; `train_seconds` says how long."""
@@ -164,7 +171,7 @@ class FusionModule(LightningModule):
         for group in optimizer.param_groups:
             group["lr"] = group["base_lr"] * factor
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with self._autocast():
             loss, parts, outputs, view = self.objective.evaluate(batch, self.steps)
         loss.backward()
         if self.gradient_hook is not None:
@@ -172,8 +179,7 @@ class FusionModule(LightningModule):
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.objective.parameters(), self.clip)
         assert self._sums is not None
-        self._sums[0] += loss.detach()
-        self._sums[1:] += parts
+        self._sums += torch.cat((loss.detach().view(1), parts))
         return loss.detach()
 
     @property

@@ -83,14 +83,14 @@ class Objective(nn.Module):
         names, weights, views = zip(*self.subsets.views(batch._replace(draws=batch.draws[:, :used]), step), strict=True)
         outputs = [self.method(view) for view in views]
         losses = [self._task_losses(out, view) for out, view in zip(outputs, views, strict=True)]
-        total = sum(w * self._weighted(by_task) for w, by_task in zip(weights, losses, strict=True))
+        total = add_up(weights, [self._weighted(by_task) for by_task in losses])
         parts = list(losses[0].values())
         first = with_other_views(names, views, outputs)
         for loss in cast("Iterable[AuxLoss]", self.auxiliary.values()):
             columns = batch.draws[:, used : used + loss.n_draws]
             used += loss.n_draws
             value = loss(first, views[0]._replace(draws=columns), self.method)
-            total = total + loss.weight * value
+            total = add_up((1.0, loss.weight), (total, value))
             parts.append(value)
         return total, torch.stack([part.detach() for part in parts]), first, views[0]
 
@@ -98,7 +98,16 @@ class Objective(nn.Module):
         return {name: loss(outputs.logits[name], view.targets[name]) for name, loss in self.task_losses.items()}
 
     def _weighted(self, losses: Mapping[str, Tensor]) -> Tensor:
-        return self.weighting({name: self.task_weights[name] * loss for name, loss in losses.items()})
+        return self.weighting({name: add_up((self.task_weights[name],), (loss,)) for name, loss in losses.items()})
+
+
+def add_up(weights: Sequence[float], losses: Sequence[Tensor]) -> Tensor:
+    """The weighted sum; a weight of 1 costs no operation, for a step of a small model is made of few."""
+    terms = [loss if weight == 1.0 else weight * loss for weight, loss in zip(weights, losses, strict=True)]
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
 
 
 def with_other_views(names: Sequence[str], views: Sequence[Batch], outputs: Sequence[Outputs]) -> Outputs:

@@ -27,7 +27,8 @@ class FixedWeighting(TaskWeighting):
 
     def forward(self, losses: Mapping[str, Tensor]) -> Tensor:
         """Loss by task to the loss of a pass."""
-        return torch.stack(list(losses.values())).sum()
+        first, *others = losses.values()
+        return torch.stack((first, *others)).sum() if others else first
 
 
 class UncertaintyWeighting(TaskWeighting):
