@@ -191,7 +191,7 @@ def make_record(
             parameters=sum(p.numel() for p in command.model.parameters() if p.requires_grad),
             peak_memory_bytes=peak_memory(command.model.device),
         ),
-        code=record.code(),
+        code=record.code(run.recipe.settings),
         environment=record.environment(**machine(command)),
         files=files,
         finished_utc=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -206,15 +206,17 @@ class Code:
 
     Attributes:
         version: of the package.
-        hash: of every source file that touches numbers.
+        hash: of every source file that the run's numbers can depend on; see `sources`.
         commit: of git, empty outside a checkout.
         dirty: uncommitted changes in the package; None where unknown.
+        modules: those of the classes that its settings name, in this package; with the hash they tell what is stale.
     """
 
     version: str
     hash: str
     commit: str = ""
     dirty: bool | None = None
+    modules: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse anything but a version and hashes."""
@@ -222,3 +224,5 @@ class Code:
         require(SHA, self.hash, "code.hash")
         if self.commit:
             require(HEX, self.commit, "code.commit")
+        for module in self.modules:
+            require(SLUG, module, "code.modules")

@@ -3,42 +3,41 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mer_bench import __version__
 from mer_bench.errors import UserError
 from mer_bench.results.facts import Code
 from mer_bench.results.schema import ENVIRONMENT
+from mer_bench.results.sources import PACKAGE, code_hash, named_modules
 
-PACKAGE = Path(__file__).parents[1]
-#: rooms and files whose sources touch numbers
-NUMERIC = ("nn", "losses", "methods", "metrics", "merh5", "data", "training", "module.py", "types.py", "contracts.py")
 _FOREIGN = re.compile(r"[^A-Za-z0-9 ._+(),:@-]")
 _LIBRARIES = ("torch", "lightning", "torchmetrics", "numpy")
 
 
+def code(settings: Mapping[str, Any]) -> Code:
+    """Version, hash of the sources that a run with these settings uses and, in a checkout, commit."""
+    modules = named_modules(settings)
+    return Code(__version__, code_hash(modules), *_checkout(), modules)
+
+
+def is_stale(found: Code) -> bool:
+    """Whether the sources of a run have changed since, or are gone."""
+    try:
+        return code_hash(found.modules) != found.hash
+    except UserError:
+        return True
+
+
 @functools.cache
-def code() -> Code:
-    """Version, source hash and, in a checkout, commit."""
-    commit, dirty = git_state()
-    return Code(__version__, code_hash(), commit, dirty)
-
-
-def code_hash(package: Path = PACKAGE) -> str:
-    """Sha256 over path and content of every Python file that touches numbers; line ends do not count."""
-    total = hashlib.sha256()
-    for part in NUMERIC:
-        root = package / part
-        for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
-            content = path.read_bytes().replace(b"\r\n", b"\n")
-            name = path.relative_to(package).as_posix().encode()
-            total.update(name + b"\0" + hashlib.sha256(content).digest())
-    return total.hexdigest()
+def _checkout() -> tuple[str, bool | None]:
+    return git_state()
 
 
 def git_state(package: Path = PACKAGE) -> tuple[str, bool | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -84,7 +84,7 @@ class Verdicts:
         differences: to the reference.
         tested: their families.
         ranks: of ranked rows.
-        code: hash of the current code; empty when nobody wants to know what is stale.
+        stale: run keys of records that older code left.
     """
 
     samples: Mapping[Key, Array]
@@ -92,7 +92,7 @@ class Verdicts:
     differences: Mapping[Key, Difference] = field(default_factory=dict)
     tested: Mapping[Key, Tested] = field(default_factory=dict)
     ranks: Mapping[Key, RankInterval] = field(default_factory=dict)
-    code: str = ""
+    stale: Collection[str] = ()
 
 
 def make_row(key: Key, grid: Grid, plan: Design, rule: Rule, verdicts: Verdicts) -> Row:
@@ -127,7 +127,7 @@ def make_row(key: Key, grid: Grid, plan: Design, rule: Rule, verdicts: Verdicts)
         train_seconds=float(sum(entry.record.cost.train_seconds for entry in done)),
         done=len(done),
         planned=len(plan.planned),
-        badges=_badges(entries, plan, verdicts.code, gain),
+        badges=_badges(entries, plan, verdicts.stale, gain),
     )
 
 
@@ -177,7 +177,7 @@ def _worst_group(done: Iterable[Entry], plan: Design) -> float | None:
     return float(np.percentile(folds, share if plan.higher_is_better else 100 - share))
 
 
-def _badges(entries: list[Entry], plan: Design, code: str, gain: Difference | None) -> tuple[str, ...]:
+def _badges(entries: list[Entry], plan: Design, stale: Collection[str], gain: Difference | None) -> tuple[str, ...]:
     """Why a row is not ranked, then what its numbers are, then what they say."""
     records = [entry.record for entry in entries]
     failed = Counter(record.status for record in records if record.status != "ok")
@@ -185,7 +185,7 @@ def _badges(entries: list[Entry], plan: Design, code: str, gain: Difference | No
     found = [f"{status.upper()} {count}" for status, count in sorted(failed.items())]
     found += [f"INCOMPLETE {done}/{len(plan.planned)}"] if len(records) < len(plan.planned) else []
     found += ["TEST-SELECTED"] if any(record.selection.rule == "test" for record in records) else []
-    found += ["STALE"] if code and any(record.code.hash != code for record in records) else []
+    found += ["STALE"] if any(record.run_key in stale for record in records) else []
     found += ["SYNTHETIC"] if any(record.synthetic for record in records) else []
     found += sorted({record.variant.upper() for record in records} - {"DEFAULT"})
     found += sorted({_CARDS[record.method.status] for record in records if record.method.status in _CARDS})

@@ -5,7 +5,7 @@ One table holds one protocol, one feature set and one variant of the settings; n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,7 +64,7 @@ def make_tables(
     records: Iterable[Record],
     *,
     statistics: Mapping[str, Mapping[str, ClusterStatistics]] | None = None,
-    code: str = "",
+    stale: Collection[str] = (),
     draws: int = DRAWS,
 ) -> list[Table]:
     """Every table that the records make.
@@ -76,7 +76,7 @@ def make_tables(
         records: in any order, of any protocols.
         statistics: statistics of the primary metric by cluster, by run key and condition. Rule A has no interval
             without them; the other rules do not look at them.
-        code: hash of the current code, to mark stale rows; empty marks none.
+        stale: run keys of records that older code left; rows with one of them are marked and not ranked.
         draws: bootstrap resamples for rank intervals (rule A).
     """
     groups: dict[tuple[str, str, str, str], list[Record]] = {}
@@ -90,7 +90,7 @@ def make_tables(
         wide = {modalities for modalities in sets if len(modalities) > 1} or {tuple(sorted(set().union(*sets)))}
         for modalities in sorted(wide):
             inside = [record for record in same if _belongs(used(record), modalities)]
-            found.append(make_table(inside, modalities, statistics=statistics, code=code, draws=draws))
+            found.append(make_table(inside, modalities, statistics=statistics, stale=stale, draws=draws))
     return found
 
 
@@ -103,7 +103,7 @@ def make_table(
     modalities: tuple[str, ...],
     *,
     statistics: Mapping[str, Mapping[str, ClusterStatistics]] | None = None,
-    code: str = "",
+    stale: Collection[str] = (),
     draws: int = DRAWS,
 ) -> Table:
     """The table of records that belong together.
@@ -112,7 +112,7 @@ def make_table(
         records: of one protocol, one feature file and one variant; at least one.
         modalities: the feature set, sorted. Rows that use others stand beside it, unranked.
         statistics: see `make_tables`.
-        code: see `make_tables`.
+        stale: see `make_tables`.
         draws: see `make_tables`.
     """
     ordered = sorted(records, key=lambda record: record.record_id)
@@ -122,7 +122,7 @@ def make_table(
     rule = plan.rule(entries)
     grids, doubtful = grids_of(entries, plan)
     samples, refused = samples_of(grids, plan, rule, REFERENCE)
-    honest = {key: sample for key, sample in samples.items() if _honest(grids[key], code)}
+    honest = {key: sample for key, sample in samples.items() if _honest(grids[key], stale)}
     ranked = {
         key: sample
         for key, sample in honest.items()
@@ -141,7 +141,7 @@ def make_table(
         differences=differences,
         tested=_tested(differences, modalities),
         ranks=_ranks(rule, ranked, draws),
-        code=code,
+        stale=frozenset(stale),
     )
     rows = [make_row(key, grid, plan, rule, verdicts) for key, grid in grids.items() if grid]
     return Table(
@@ -155,12 +155,11 @@ def make_table(
     )
 
 
-def _honest(grid: Grid, code: str) -> bool:
+def _honest(grid: Grid, stale: Collection[str]) -> bool:
     """Its numbers may be compared: chosen without the test part, made by the current code."""
     records = [entry.record for entry in grid.values()]
     return not any(
-        record.protocol.legacy or record.selection.rule == "test" or (code and record.code.hash != code)
-        for record in records
+        record.protocol.legacy or record.selection.rule == "test" or record.run_key in stale for record in records
     )
 
 

@@ -178,8 +178,8 @@ def test_incomplete_and_failed_rows_are_shown_without_rank_or_interval():
 def test_dishonest_rows_have_a_score_but_no_rank_and_no_p_value():
     where = protocol()
     chosen = runs(where, {"foal": 0.7}, selection=Selection("test", where.primary))
-    old = runs(where, {"gated": 0.7}, code=Code("0.0.1", "e" * 64))
-    _, rows = only(runs(where, {"concat": 0.6, "jmt": 0.6}) + chosen + old, code=CODE)
+    old = runs(where, {"gated": 0.7})
+    _, rows = only(runs(where, {"concat": 0.6, "jmt": 0.6}) + chosen + old, stale=[old[4].run_key])
     for method, badge in (("foal", "TEST-SELECTED"), ("gated", "STALE")):
         assert badge in rows[method].badges
         assert rows[method].score is not None
