@@ -66,7 +66,7 @@ def test_every_turn_gets_its_own_features(pack: Pack) -> None:
 def test_every_turn_gets_its_own_labels(pack: Pack) -> None:
     file = convert(pack)
     english = {"ang": "angry", "exc": "excited", "fru": "frustrated", "hap": "happy", "neu": "neutral", "sad": "sad"}
-    for task, merge, extra in (("emo4", True, False), ("emo6_consensus", False, False), ("emo6_erc", False, True)):
+    for task, merge, extra in (("emo4", True, False), ("emo6", False, False), ("emo6_erc", False, True)):
         names = file.labels[task].names
         values, mask = file.label(task)
         for name, value, usable in zip(file.ids, values, mask, strict=True):
@@ -91,7 +91,7 @@ def test_people_dialogues_and_order(pack: Pack) -> None:
         assert file.group("session")[item] == name[:5]
         assert file.group("speaker")[item] == f"{name[:5]}_{last[0]}"
         assert file.group("gender")[item] == {"F": "female", "M": "male"}[last[0]]
-        assert file.group("style")[item] == ("improvised" if "impro" in name else "scripted")
+        assert file.group("style")[item] == ("impro" if "impro" in name else "script")
         assert file.group("category")[item] == pack.codes[name]
         assert pack.spoken[dialogue][file.order[item]] == name
         assert said[item] == f'said, "{name}"'
@@ -444,4 +444,4 @@ def test_turn_ids_say_who_speaks() -> None:
     assert turns.ids == ["Ses03M_impro05a_F000", "Ses05F_script03_2b_M008"]
     assert turns.speaker == ["Ses03_F", "Ses05_M"]
     assert turns.dialogue == ["Ses03M_impro05a", "Ses05F_script03_2b"]
-    assert turns.style == ["improvised", "scripted"]
+    assert turns.style == ["impro", "script"]

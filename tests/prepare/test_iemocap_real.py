@@ -47,7 +47,7 @@ def test_counts(converted: tuple[Report, FeatureFile]) -> None:
         "neutral": 1708,
         "sad": 1084,
     }
-    assert [file.label(task)[1].sum() for task in ("emo6_consensus", "emo6_erc")] == [7380, 7433]
+    assert [file.label(task)[1].sum() for task in ("emo6", "emo6_erc")] == [7380, 7433]
     assert {name: int(info.present.sum()) for name, info in file.modalities.items()} == {
         "audio": 10_039,
         "text": 10_039,

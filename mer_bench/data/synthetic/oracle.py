@@ -25,7 +25,7 @@ from mer_bench.merh5 import FeatureFile
 from mer_bench.types import TaskSpec
 
 GENERATOR = "mer_bench.data.synthetic"
-VERSION = 1  # raised whenever the same settings would give other bytes
+VERSION = 2  # raised whenever the same settings would give other bytes
 
 Available = Mapping[str, ArrayLike]
 Reals = NDArray[np.float64]

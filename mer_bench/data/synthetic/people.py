@@ -136,7 +136,7 @@ def _iemocap(settings: Settings) -> People:
         dialogue=recording,
         attrs={
             "gender": ["female" if r[2] == "F" else "male" for r in rows],
-            "style": ["improvised" if r[5].startswith("impro") else "scripted" for r in rows],
+            "style": ["impro" if r[5].startswith("impro") else "script" for r in rows],
         },
         splits={
             "erc": SplitTable(np.where(session_of == 5, 3, 1).astype(np.uint8)[None], ("session",), "sessions 1-4, 5"),

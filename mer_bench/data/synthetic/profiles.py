@@ -41,7 +41,7 @@ IEMOCAP = Profile(
             native_missing="xxx",
             definition="four classes, independent of the six",
         ),
-        "emo6_consensus": Table(
+        "emo6": Table(
             "emotion6",
             "multiclass",
             _EMOTION6,
@@ -55,7 +55,7 @@ IEMOCAP = Profile(
             _EMOTION6,
             annotated=(0.0, 7433 / 10039),
             native_missing="xxx",
-            definition="the six classes of emo6_consensus on a few more turns",
+            definition="the six classes of emo6 on a few more turns",
         ),
         "vad": Table(
             "vad",

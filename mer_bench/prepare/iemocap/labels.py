@@ -47,7 +47,7 @@ def emotion_tables(words: Sequence[str], erc_words: Sequence[str]) -> dict[str, 
         "emo4": _classes(
             EMO4, [merged(word) for word in words], "majority of the raters; excited and happy are one class"
         ),
-        "emo6_consensus": _classes(EMO6, words, "majority of the raters"),
+        "emo6": _classes(EMO6, words, "majority of the raters"),
         "emo6_erc": _classes(
             EMO6,
             erc_words,

@@ -20,7 +20,6 @@ TURN = re.compile(
     r"(?P<dialogue>(?P<session>Ses0[1-5])[FM]_(?P<style>impro|script)\d{2}[a-z]?(?:_\d[a-z]?)?)_(?P<actor>[FM])\d{3}"
 )
 NO_TURN = re.compile(r"Ses0[1-5][FM]_(?:impro|script)\d{2}[a-z]?(?:_\d[a-z]?)?_[FM]XX\d")  # transcribed, never rated
-STYLES = {"impro": "improvised", "script": "scripted"}
 GENDERS = {"F": "female", "M": "male"}
 
 
@@ -62,7 +61,7 @@ def parse(where: object, ids: Sequence[str]) -> Turns:
         session=[part["session"] for part in parts],
         speaker=[f"{part['session']}_{part['actor']}" for part in parts],
         gender=[GENDERS[part["actor"]] for part in parts],
-        style=[STYLES[part["style"]] for part in parts],
+        style=[part["style"] for part in parts],
     )
 
 
