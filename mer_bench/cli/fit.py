@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mer_bench import recipes
 from mer_bench.cli import options as cli_options
+from mer_bench.cli.meter import Meter
 from mer_bench.data.corpora import register
 from mer_bench.errors import Diverged, UserError
 from mer_bench.runs import Run, plan
@@ -73,7 +73,7 @@ def execute(run: Run, options: Options) -> Path | None:
     from mer_bench.training.callbacks import EpochLog, checkpoints, progress
     from mer_bench.training.seeds import EpochSeeds
 
-    started = time.perf_counter()
+    meter = Meter()
     run.folder.mkdir(parents=True, exist_ok=True)
     folder = run.folder / "checkpoints"
     savers = checkpoints(folder, run.protocol.selection)
@@ -91,7 +91,7 @@ def execute(run: Run, options: Options) -> Path | None:
         except Diverged:
             from mer_bench.cli.scoring import write_diverged
 
-            write_diverged(run, command, started)
+            write_diverged(run, command, meter)
             raise
         load_best(command, folder)
         if options.no_test:
@@ -100,7 +100,7 @@ def execute(run: Run, options: Options) -> Path | None:
             return None
         from mer_bench.cli.scoring import write_results
 
-        path = write_results(run, command, chosen, started)
+        path = write_results(run, command, chosen, meter)
     print(summary(path))
     return path
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import io
-import resource
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,18 +25,19 @@ from mer_bench.types import Tasks
 
 if TYPE_CHECKING:
     from mer_bench.cli.lightning import Command
+    from mer_bench.cli.meter import Meter
 
 Outputs = Mapping[str, Mapping[str, NDArray[Any]]]
 
 
-def write_results(run: Run, command: Command, chosen: Mapping[str, Any], started: float) -> Path:
+def write_results(run: Run, command: Command, chosen: Mapping[str, Any], meter: Meter) -> Path:
     """Test once, write predictions and cluster statistics, score what was written, write the record.
 
     Args:
         run: what it is.
         command: with the chosen weights in its module.
         chosen: what training says of the chosen epoch.
-        started: clock at the start of the run.
+        meter: started with the run.
 
     Returns:
         Path of the record.
@@ -60,18 +59,17 @@ def write_results(run: Run, command: Command, chosen: Mapping[str, Any], started
     metrics, groups, clusters = score_predictions(run.protocol, run.file, command.model.tasks, by_condition, rows)
     if clusters:
         files["clusters.npz"] = write_clusters(run.folder / "clusters.npz", clusters)
-    finished = make_record(run, command, chosen, metrics, groups, files, time.perf_counter() - started)
+    finished = make_record(run, command, chosen, metrics, groups, files, meter)
     record.write_record(run.folder, finished)
     return run.folder / record.NAME
 
 
-def write_diverged(run: Run, command: Command, started: float) -> None:
+def write_diverged(run: Run, command: Command, meter: Meter) -> None:
     """Leave a record that says so: a failure counts, it is not dropped in silence."""
     model = command.model
     chosen: dict[str, Any] = {"val": {}, "epoch": None, "epochs": command.trainer.current_epoch}
     chosen |= {"train_seconds": model.train_seconds, "steps": model.steps}
-    wall = time.perf_counter() - started
-    record.write_record(run.folder, make_record(run, command, chosen, {}, {}, {}, wall, status="diverged"))
+    record.write_record(run.folder, make_record(run, command, chosen, {}, {}, {}, meter, status="diverged"))
 
 
 def layout(command: Command) -> tuple[NDArray[np.int64], list[str], NDArray[np.int64] | None]:
@@ -150,7 +148,7 @@ def make_record(
     metrics: Mapping[str, Mapping[str, float]],
     groups: Mapping[str, Any],
     files: Mapping[str, str],
-    wall: float,
+    meter: Meter,
     status: record.Status = "ok",
 ) -> record.Record:
     """The record of a run."""
@@ -186,10 +184,9 @@ def make_record(
         ),
         cost=record.Cost(
             train_seconds=round(chosen["train_seconds"], 3),
-            wall_seconds=round(wall, 3),
             steps=chosen["steps"],
             parameters=sum(p.numel() for p in command.model.parameters() if p.requires_grad),
-            peak_memory_bytes=peak_memory(command.model.device),
+            **meter.read(command.trainer.strategy.root_device),
         ),
         code=record.code(run.recipe.settings),
         environment=record.environment(**machine(command)),
@@ -201,13 +198,6 @@ def make_record(
 def _feature(file: FeatureFile, modality: str) -> record.Feature:
     info = file.modalities[modality]
     return record.Feature(modality, " ".join(filter(None, (info.extractor, info.extractor_version))), info.dim)
-
-
-def peak_memory(device: torch.device) -> int:
-    """Bytes at the peak: of the device, or of the process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def machine(command: Command) -> dict[str, str]:

@@ -1,5 +1,7 @@
 """From JSON data to frozen dataclasses, strictly: no unknown key, no missing one, no wrong type, no NaN.
 
+A field with the metadata ``added`` came later than the first records, and may be missing.
+
 Decoders are built once from the type hints, so that reading thousands of records stays fast.
 """
 
@@ -131,19 +133,21 @@ def _unless_all_finite(run: Decoder) -> Decoder:
 def _dataclass(kind: Any) -> Decoder:
     hints = get_type_hints(kind)
     fields = {field.name: decoder(hints[field.name]) for field in dataclasses.fields(kind) if field.init}
+    added = {field.name for field in dataclasses.fields(kind) if field.metadata.get("added")}
 
     def run(value: Any) -> Any:
         if type(value) is not dict:
             raise _wrong("a mapping", value)
         if value.keys() != fields.keys():
-            missing, unknown = sorted(fields.keys() - value.keys()), sorted(value.keys() - fields.keys())
+            missing, unknown = sorted(fields.keys() - value.keys() - added), sorted(value.keys() - fields.keys())
             if missing:
                 raise _Unfit(f"lacks {', '.join(missing)}")
-            raise _Unfit(f"has the unknown key {unknown[0][:60]!r}; {did_you_mean(unknown[0], fields)}")
+            if unknown:
+                raise _Unfit(f"has the unknown key {unknown[0][:60]!r}; {did_you_mean(unknown[0], fields)}")
         found, name = {}, ""
         try:
-            for name, read in fields.items():
-                found[name] = read(value[name])
+            for name in [name for name in fields if name in value] if added else fields:
+                found[name] = fields[name](value[name])
         except _Unfit as error:
             error.keys.append(name)
             raise

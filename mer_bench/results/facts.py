@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mer_bench.errors import UserError
@@ -17,6 +17,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]{0,63}")
 HEX = re.compile(r"[0-9a-f]{16,64}")
 SHA = re.compile(r"[0-9a-f]{64}")
 VALUE = re.compile(r"[A-Za-z0-9 ._+(),:@-]{0,100}")
+#: marks a field that records written before it may lack; its default then counts
+ADDED = {"added": True}
 _UNREADABLE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 
 
@@ -183,7 +185,7 @@ class GroupScores:
 
 @dataclass(frozen=True)
 class Cost:
-    """What the run took.
+    """What the run took. All but `train_seconds` and `steps` count its last process: an interrupted one is not added.
 
     Attributes:
         train_seconds: in training steps and what goes with them.
@@ -191,6 +193,9 @@ class Cost:
         steps: optimiser steps.
         parameters: trainable ones.
         peak_memory_bytes: of the device, or of the process on a CPU; None where unknown.
+        cpu_seconds: of all threads, start to record, start-up included.
+        gpu_seconds: for which it held a GPU or its share of one; None on a CPU.
+        startup_seconds: from the birth of the process to the start of the run: imports, unless a server has made them.
     """
 
     train_seconds: float = 0.0
@@ -198,6 +203,9 @@ class Cost:
     steps: int = 0
     parameters: int = 0
     peak_memory_bytes: int | None = None
+    cpu_seconds: float | None = field(default=None, metadata=ADDED)
+    gpu_seconds: float | None = field(default=None, metadata=ADDED)
+    startup_seconds: float | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,11 @@ def test_a_recorded_run_is_not_trained_again(home, capsys):
     assert (folder() / "record.json").stat().st_mtime_ns == before
     assert main([*FIT, "--seed", "1"]) == 0
     assert len(list(Path("runs").rglob("record.json"))) == 2
+    costs = [read_record(path).cost for path in sorted(Path("runs").rglob("record.json"), key=os.path.getmtime)]
+    for cost in costs:
+        assert 0 < cost.train_seconds <= cost.wall_seconds and cost.cpu_seconds > 0 and cost.gpu_seconds is None
+        assert cost.peak_memory_bytes > 1 << 20
+    assert costs[1].startup_seconds == 0  # the process had been there for the first one
 
 
 def test_no_test_leaves_the_test_part_locked(home, monkeypatch):

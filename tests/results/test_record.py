@@ -98,6 +98,18 @@ def test_round_trip(tmp_path):
     assert text.endswith("}\n") and list(content) == sorted(content)
 
 
+def test_a_record_from_before_a_field_was_added_is_read_and_keeps_its_id(tmp_path):
+    data = FULL.plain()
+    added = ("cpu_seconds", "gpu_seconds", "startup_seconds")
+    for name in added:
+        del data["cost"][name]
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps({**data, "record_id": hashlib.sha256(canonical(data)).hexdigest()}))
+    found = read_record(path)
+    assert [getattr(found.cost, name) for name in added] == [None, None, None]
+    assert found.cost.steps == FULL.cost.steps and found.record_id != FULL.record_id
+
+
 def test_facts_come_from_the_protocol():
     facts = ProtocolFacts.of(IEMOCAP4, "IEMOCAP")
     assert (facts.name, facts.hash, facts.folds, facts.seeds) == ("iemocap4", IEMOCAP4.hash, 5, IEMOCAP4.seeds)
