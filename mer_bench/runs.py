@@ -34,6 +34,7 @@ class Run:
         seed: of everything random.
         key: content-derived name.
         folder: `<runs>/<protocol>/<method>/<key>`.
+        result: the file in it that says that the run is done.
     """
 
     recipe: Recipe
@@ -43,6 +44,7 @@ class Run:
     seed: int
     key: str
     folder: Path
+    result: str = "record.json"
 
     @property
     def modalities(self) -> list[str]:

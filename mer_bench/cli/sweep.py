@@ -7,7 +7,9 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mer_bench import recipes
 from mer_bench.cli import options as cli_options
@@ -88,13 +90,7 @@ def work(plan: Plan, options: argparse.Namespace) -> int:
     if options.retry:
         for run in left:
             ledger.forgive(run.key)
-    places = slots(options.workers, [] if options.cpu else visible_gpus(), options.slots_per_gpu)
-    bar = options.progress == "bar" or (options.progress == "auto" and sys.stderr.isatty())
-    progress = Progress(len(plan.runs), len(plan.runs) - len(left), bar=bar)
-    settings = {"trust": tuple(options.trust), "runs": options.runs}
-    engine = LocalEngine(ledger, places, TARGET, settings, PRELOAD)
-    stopped = engine.work(plan.runs, progress)
-    progress.close()
+    stopped = launch(plan.runs, options, TARGET, {})
     done = sum(recorded(run) for run in plan.runs.values())
     if stopped:
         print(interrupted_message(done, len(plan.runs)), file=sys.stderr)
@@ -102,6 +98,31 @@ def work(plan: Plan, options: argparse.Namespace) -> int:
     failed = [run for run in plan.runs.values() if not recorded(run)]
     print(f"{done} of {len(plan.runs)} runs are recorded, {len(failed)} failed")
     return 1 if failed else 0
+
+
+def launch(
+    runs: Mapping[str, Run], options: argparse.Namespace, target: str, settings: Mapping[str, Any], folder: str = ""
+) -> bool:
+    """Hand runs to the engine.
+
+    Args:
+        runs: by key; those that are done are left alone.
+        options: of the command line.
+        target: ``module:function`` that a child calls.
+        settings: for the target, beside those that every target gets.
+        folder: where the runs are kept, if not in ``--runs``.
+
+    Returns:
+        True when it was interrupted.
+    """
+    left = sum(not recorded(run) for run in runs.values())
+    places = slots(options.workers, [] if options.cpu else visible_gpus(), options.slots_per_gpu)
+    bar = options.progress == "bar" or (options.progress == "auto" and sys.stderr.isatty())
+    progress = Progress(len(runs), len(runs) - left, bar=bar)
+    given = {"trust": tuple(options.trust), "runs": folder or options.runs, **settings}
+    stopped = LocalEngine(Ledger(folder or options.runs), places, target, given, PRELOAD).work(runs, progress)
+    progress.close()
+    return stopped
 
 
 def visible_gpus() -> list[int]:

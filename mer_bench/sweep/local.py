@@ -202,8 +202,8 @@ def _received(flight: Flight) -> Ended:
 
 
 def recorded(run: Run) -> bool:
-    """Whether the run has its record."""
-    return (run.folder / "record.json").is_file()
+    """Whether the run has its result."""
+    return (run.folder / run.result).is_file()
 
 
 def interrupted_message(done: int, total: int) -> str:
