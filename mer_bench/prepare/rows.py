@@ -40,6 +40,38 @@ def measured_rows(
     return finite_rows(name, values, ids, owner, report) & filled_rows(name, values, ids, owner, report)
 
 
+@dataclasses.dataclass
+class Faults:
+    """Rows of one modality that are no measurement, judged item by item and told together.
+
+    Attributes:
+        name: of the modality.
+    """
+
+    name: str
+    found: dict[str, tuple[list[str], int]] = dataclasses.field(default_factory=dict)
+
+    def judge(self, item: str, values: np.ndarray, tracked: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+        """Which rows of an item are a measurement: finite, not zero throughout, and not given up by the tracker."""
+        finite, filled = np.isfinite(values).all(axis=1), (values != 0).any(axis=1)
+        found = np.ones(len(values), bool) if tracked is None else tracked
+        self.add("rows with a value that is not finite masked", item, int((~finite).sum()))
+        self.add("rows of nothing but zeros masked", item, int((~filled).sum()))
+        self.add("rows that the tracker marks as failed masked", item, int((~found & finite & filled).sum()))
+        return finite & filled & found
+
+    def add(self, what: str, item: str, count: int) -> None:
+        """Note so many rows of an item."""
+        if count:
+            ids, total = self.found.setdefault(what, ([], 0))
+            self.found[what] = ([*ids, item], total + count)
+
+    def tell(self, note: Callable[[str, list[str], int], None]) -> None:
+        """Pass them on to `Report.repair` or `Report.drop`."""
+        for what, (ids, count) in self.found.items():
+            note(f"{self.name} {what}", ids, count)
+
+
 def pick(modality: Modality, keep: NDArray[np.bool_]) -> Modality:
     """The same modality of some of the items only."""
     lengths = np.asarray(modality.lengths)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from mer_bench.errors import UserError
@@ -28,11 +28,21 @@ def source(path: Path) -> Source:
     return Source(path.name, digest, size, origin)
 
 
-def folder_source(paths: Sequence[Path]) -> Source:
-    """Many files of one folder as one entry: the hash is that of the lines ``<sha256>  <name>``, sorted by name."""
-    files = [(path.name, *_sha256(path)) for path in sorted(paths)]
-    digest = hashlib.sha256("".join(f"{sha}  {name}\n" for name, sha, _ in files).encode()).hexdigest()
-    return Source(f"{paths[0].parent.name}/ ({len(files)} files)", digest, sum(size for *_, size in files))
+def folder_source(paths: Iterable[Path], root: Path | None = None) -> Source:
+    """Many files as one entry: the hash is that of the lines ``<sha256>  <name>``, sorted by name.
+
+    Args:
+        paths: of one folder, or below `root`; a folder stands for the arrays in it.
+        root: names are relative to it; None: they are file names, and the folder is that of the first one.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    files = sorted(file for path in paths for file in (path.glob("*.npy") if path.is_dir() else (path,)))
+    home = root or files[0].parent
+    told = [(file.relative_to(home).as_posix() if root else file.name, *_sha256(file)) for file in files]
+    digest = hashlib.sha256("".join(f"{sha}  {name}\n" for name, sha, _ in told).encode()).hexdigest()
+    return Source(f"{home.name}/ ({len(told)} files)", digest, sum(size for *_, size in told))
 
 
 def _stated(readme: Path) -> dict[str, tuple[str, str]]:

@@ -74,7 +74,7 @@ def numbers(cells: Sequence[str], where: str) -> np.ndarray:
     try:
         return np.array(cells, dtype=np.float64)
     except ValueError:
-        row = next(row for row, cell in enumerate(cells) if not _is_number(cell))
+        row = next(row for row, cell in enumerate(cells) if not is_number(cell))
         raise UserError(f"{where}, row {row + 1}: {cells[row]!r:.40} is not a number") from None
 
 
@@ -93,7 +93,8 @@ def vectors(cells: Sequence[str], size: int, where: str) -> np.ndarray:
     return np.array(lists).reshape(len(cells), size)
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell reads as a number."""
     try:
         float(cell)
     except ValueError:
@@ -116,3 +117,19 @@ def read_any(path: Path, delimiter: str = ",") -> dict[str, list[str]]:
         raise UserError(f"{path}: header {header[:8]}; expected a name for each column, each once")
     table = read_table(path, header, delimiter)
     return {name: [cell.strip() for cell in cells] for name, cells in table.items()}
+
+
+def width_of(path: Path, delimiter: str = ",") -> tuple[int, list[str]]:
+    """Number of cells in the first row, and the cells.
+
+    Raises:
+        UserError: unreadable or empty.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            head = next(csv.reader(file, delimiter=delimiter, strict=True), [])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read as a table: {error}") from None
+    if not head:
+        raise UserError(f"{path}: empty; expected a table")
+    return len(head), head

@@ -77,7 +77,7 @@ def test_features_are_joined_by_frame_number(tree: Tree, tmp_path: Path, form: s
         np.testing.assert_array_equal(values[here][good, 1], good + 1)
         assert set(values[here][good, 0]) == {1.0 + list(TRACKS).index(track)}
     assert report.dropped["vision rows beyond the last annotated frame"].count == 2 * len(TRACKS)
-    missing = report.repaired["vision: annotated frames without a row masked"]
+    missing = report.repaired["vision annotated frames without a row masked"]
     assert (missing.count, set(missing.ids)) == (sum(map(len, LOST.values())), set(LOST))
 
 
@@ -212,7 +212,7 @@ def test_arrays_without_numbers_must_have_the_length_of_the_labels(tree: Tree, t
     for track, frames in TRACKS.items():
         np.save(folder / f"{track}.npy", np.ones((frames - (track == "video5"), 3)))
     report, _ = convert(tree, vision=folder)
-    assert report.repaired["vision: annotated frames without a row masked"].ids == ["video5"]
+    assert report.repaired["vision annotated frames without a row masked"].ids == ["video5"]
     np.save(folder / "video6.npy", np.ones((20, 3)))
     with pytest.raises(UserError, match=r"20 rows without frame numbers, 30 annotated frames"):
         convert(tree, vision=folder)
@@ -234,7 +234,7 @@ def test_a_face_is_never_taken_from_the_other_person(tree: Tree, tmp_path: Path)
             "frame 0; expected numbers from 1",
         ),
         (lambda f: np.savez(f / "video5.npz", values=np.ones((2, 2)), frames=[3, 3]), "frame 3 occurs twice"),
-        (lambda f: np.savez(f / "video5.npz", values=np.ones((2, 5)), frames=[1, 2]), "5 features; the tracks before"),
+        (lambda f: np.savez(f / "video5.npz", values=np.ones((2, 5)), frames=[1, 2]), "5 features; those before"),
         (lambda f: np.savez(f / "video5.npz", values=np.ones((2, 2))), "expected values and frames"),
         (lambda f: np.save(f / "video5.npy", np.ones((25, 2))), "hold the same track"),
         (lambda f: [p.rename(f / f"x{p.name}") for p in list(f.glob("*.npz"))], "nothing of any track"),

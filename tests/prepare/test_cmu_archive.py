@@ -98,11 +98,11 @@ def _folder(content) -> object:
 
 
 SPOILT = {
-    "no folder": (lambda folder, names: None, "is no folder with one .npy file per item"),
+    "no folder": (lambda folder, names: None, "is no folder with one .npy or .csv file"),
     "of other clips": (lambda folder, names: make_folder(folder, ["x_1"]), "no file of any item; its first is 'x_1'"),
     "widths differ": (_folder(lambda f, n: np.save(f / f"{n[0]}.npy", np.ones((2, 6)))), "files of different shape"),
     "axes differ": (_folder(lambda f, n: np.save(f / f"{n[0]}.npy", np.ones(5))), "files of different shape"),
-    "text": (_folder(lambda f, n: np.save(f / f"{n[0]}.npy", np.full((2, 5), "x"))), "no numbers in"),
+    "text": (_folder(lambda f, n: np.save(f / f"{n[0]}.npy", np.full((2, 5), "x"))), "expected numbers"),
     "damaged": (_folder(lambda f, n: (f / f"{n[0]}.npy").write_bytes(b"\x93NUMPY\x01\x00")), "not a .npy array"),
     "objects": (
         _folder(lambda f, n: np.save(f / f"{n[0]}.npy", np.array([[1, Path()]], object), allow_pickle=True)),

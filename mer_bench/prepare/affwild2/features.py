@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,38 +130,6 @@ def _matrix(path: Path, values: np.ndarray) -> NDArray[np.float32]:
 
 
 _READERS = {"": _folder, ".npy": _npy, ".npz": _npz, ".csv": _csv}
-
-
-class Spool:
-    """Rows of a modality, collected in a file without a name, so that a corpus need not fit into memory."""
-
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the context)
-        self.width = 0
-        self.rows = 0
-
-    def __enter__(self) -> Spool:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._file.close()
-
-    def add(self, values: NDArray[np.float32], where: object) -> None:
-        """Append (rows, features).
-
-        Raises:
-            UserError: another number of features than before.
-        """
-        if self.width and values.shape[1] != self.width:
-            raise UserError(f"{where}: {values.shape[1]} features; the tracks before have {self.width}")
-        self.width = values.shape[1]
-        self.rows += len(values)
-        self._file.write(np.ascontiguousarray(values, np.float32).data)
-
-    def array(self) -> NDArray[np.float32]:
-        """All rows, read from the file when touched; they outlive the context."""
-        self._file.flush()
-        return np.memmap(self._file, np.float32, "r", shape=(self.rows, self.width))
 
 
 def find(entries: Mapping[str, Path], track: str, video: str, *, shared: bool) -> Path | None:

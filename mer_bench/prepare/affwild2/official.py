@@ -8,7 +8,6 @@ to line n, and a frame without them is a row that is not valid. Features with a 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,9 @@ from mer_bench.prepare.affwild2.clock import VIDEO, clock, positive, video_rates
 from mer_bench.prepare.ids import shown
 from mer_bench.prepare.layout import Layout, Request
 from mer_bench.prepare.report import Report
+from mer_bench.prepare.rows import Faults
 from mer_bench.prepare.sources import folder_source
+from mer_bench.prepare.spool import Spool
 
 SOUND = "audio"  # belongs to the video, so two tracks share it
 KNOWN_SLIP = 1  # frames by which a file may differ from the container without being refused
@@ -72,7 +73,10 @@ class OfficialAnnotations(Layout):
             dialogue=[t.video for t in tracks],
             order=_order(tracks),
             splits=_splits(tracks, report),
-            sources=[folder_source(files)],
+            sources=[
+                folder_source(files, _root(request.source)),
+                *(folder_source(features.entries(folder).values(), folder) for folder in request.features.values()),
+            ],
             licence="Aff-Wild2 (Imperial College London, Queen Mary University of London); for local use only",
             notes="item: one person in one video. dialogue: the video. The test part is the official validation part.",
         )
@@ -153,28 +157,15 @@ def _splits(tracks: Sequence[Track], report: Report) -> dict[str, SplitTable]:
     }
 
 
-@dataclass
-class _Faults:
-    """Rows of a modality that are no measurement, or have no place; counted by kind, with the tracks concerned."""
-
-    found: dict[str, tuple[list[str], int]] = field(default_factory=dict)
-
-    def add(self, what: str, track: str, count: int) -> None:
-        """Note so many rows of a track."""
-        if count:
-            ids, total = self.found.setdefault(what, ([], 0))
-            self.found[what] = ([*ids, track], total + count)
-
-
 def _modality(
     name: str, folder: Path, tracks: Sequence[Track], rates: Sequence[float], rate: float, report: Report
 ) -> Modality:
     """One modality: on the clock of the frames, or (`rate` above 0) on its own."""
     entries = features.entries(folder)
-    masked, dropped = _Faults(), _Faults()
+    masked, dropped = Faults(name), Faults(name)
     lengths: list[int] = []
     valid: list[NDArray[np.bool_]] = []
-    with features.Spool() as spool:
+    with Spool() as spool:
         for track in tracks:
             path = features.find(entries, track.name, track.video, shared=bool(rate) or name == SOUND)
             if path is None:
@@ -190,10 +181,8 @@ def _modality(
                 f"{shown([t.name for t in tracks], 2)}"
             )
         everything = spool.array()
-    for what, (ids, count) in masked.found.items():
-        report.repair(what, ids, count)
-    for what, (ids, count) in dropped.found.items():
-        report.drop(what, ids, count)
+    masked.tell(report.repair)
+    dropped.tell(report.drop)
     report.counted[f"with {name}"] = sum(length > 0 for length in lengths)
     own = {"rate_hz": rate} if rate else clock(rates, lengths)
     return Modality(
@@ -207,28 +196,16 @@ def _modality(
 
 
 def _rows(
-    name: str, path: Path, track: Track, own_clock: bool, masked: _Faults, dropped: _Faults
+    name: str, path: Path, track: Track, own_clock: bool, masked: Faults, dropped: Faults
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Rows of one track, (rows, features), and which are a measurement."""
     rows = features.read(path)
-    good = _judge(name, rows, track.name, masked)
+    good = masked.judge(track.name, rows.values, rows.valid)
     if not own_clock:
         return _on_frames(name, path, rows, good, track, masked, dropped)
     if rows.frames is not None:
         raise UserError(f"--rate {name}: {path} names its rows by video frame; leave the rate out")
     return rows.values, good
-
-
-def _judge(name: str, rows: features.Rows, track: str, masked: _Faults) -> NDArray[np.bool_]:
-    """Which rows are a measurement."""
-    finite = np.isfinite(rows.values).all(axis=1)
-    filled = (rows.values != 0).any(axis=1)
-    masked.add(f"{name} rows with a value that is not finite masked", track, int((~finite).sum()))
-    masked.add(f"{name} rows of nothing but zeros masked", track, int((~filled).sum()))
-    masked.add(
-        f"{name} rows that the tracker marks as failed masked", track, int((~rows.valid & finite & filled).sum())
-    )
-    return finite & filled & rows.valid
 
 
 def _on_frames(
@@ -237,8 +214,8 @@ def _on_frames(
     rows: features.Rows,
     good: NDArray[np.bool_],
     track: Track,
-    masked: _Faults,
-    dropped: _Faults,
+    masked: Faults,
+    dropped: Faults,
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Rows put on the frames of the track by their numbers: values (frames, features) and which are a measurement."""
     total, frames = track.frames, rows.frames
@@ -254,6 +231,6 @@ def _on_frames(
     there = np.zeros(total, bool)
     values[frames[inside] - 1] = rows.values[inside]
     there[frames[inside] - 1] = good[inside]
-    dropped.add(f"{name} rows beyond the last annotated frame", track.name, int((~inside).sum()))
-    masked.add(f"{name}: annotated frames without a row masked", track.name, total - int(inside.sum()))
+    dropped.add("rows beyond the last annotated frame", track.name, int((~inside).sum()))
+    masked.add("annotated frames without a row masked", track.name, total - int(inside.sum()))
     return values, there

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from mer_bench.errors import UserError
-from mer_bench.merh5 import Contents, Modality, Source
+from mer_bench.merh5 import Contents, Modality
 from mer_bench.prepare.biovid.samples import LEVELS, LICENCE, Samples, parse
 from mer_bench.prepare.biovid.signals import CHANNELS, RATE_HZ, STATISTICS, read_signals, statistics
-from mer_bench.prepare.feature_folder import npy_files, read_folder
+from mer_bench.prepare.feature_folder import feature_files, read_folder
 from mer_bench.prepare.ids import shown
 from mer_bench.prepare.layout import Layout, Request
 from mer_bench.prepare.report import Report
@@ -47,7 +46,7 @@ class OfficialTree(Layout):
         samples = _samples(root / SAMPLES)
         files = {item: root / folder / _subject(item) / f"{item}_bio.csv" for item in samples.ids}
         files = {item: path for item, path in files.items() if path.is_file()}
-        named = {name: npy_files(name, path) for name, path in request.features.items()}
+        named = {name: feature_files(name, path, samples.ids) for name, path in request.features.items()}
         _refuse_names(named)
         samples = _with_data(root / folder, samples, files, named, report)
         samples.count(report)
@@ -65,19 +64,16 @@ class OfficialTree(Layout):
             speaker=samples.subject,
             attrs=samples.attrs(),
             splits=samples.splits(report),
-            sources=[source(root / SAMPLES), *_sources(folder, files)],
+            sources=[
+                source(root / SAMPLES),
+                *([folder_source(files.values(), root / folder)] if files else []),
+                *(folder_source(paths.values(), request.features[name]) for name, paths in named.items()),
+            ],
             corpus_version=f"shipped windows of {WINDOW_S} s",
             corpus_part=_part(found),
             licence=LICENCE,
             notes="speaker: the subject. reactive: no for the 20 subjects usually left out.",
         )
-
-
-def _sources(folder: str, files: Mapping[str, Path]) -> list[Source]:
-    """All signal files as one entry."""
-    if not files:
-        return []
-    return [dataclasses.replace(folder_source(list(files.values())), name=f"{folder}/ ({len(files)} files)")]
 
 
 def _subject(sample: str) -> str:

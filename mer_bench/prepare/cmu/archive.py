@@ -10,7 +10,7 @@ from mer_bench.prepare.cmu.clips import settle
 from mer_bench.prepare.cmu.contents import contents
 from mer_bench.prepare.cmu.folds import check_beside
 from mer_bench.prepare.cmu.label_files import read_labels
-from mer_bench.prepare.feature_folder import npy_files, read_folder
+from mer_bench.prepare.feature_folder import feature_files, read_folder
 from mer_bench.prepare.layout import Layout, Request
 from mer_bench.prepare.report import Report
 from mer_bench.prepare.sources import folder_source, source
@@ -57,8 +57,8 @@ def read_with_folders(corpus: str, path: Path, request: Request, report: Report)
     sources = [source(path)]
     known = set(clips.ids)
     for name, folder in request.features.items():
-        files = npy_files(name, folder)
+        files = feature_files(name, folder, known)
         modalities[name] = read_folder(name, folder, files, clips.ids, report)
         report.drop(f"files of {name} without a clip", sorted(set(files) - known))
-        sources.append(folder_source([file for item, file in files.items() if item in known]))
+        sources.append(folder_source([file for item, file in files.items() if item in known], folder))
     return contents(corpus, path, clips, modalities, request, report, sources)

@@ -8,7 +8,7 @@ r"""Any other corpus: a YAML file says where ids, features and labels are.
       speaker: person                 # and: session, dialogue, order, start_s, end_s, text (kept only with --text)
       attrs: {sex: sex, age: age}     # further columns; those of numbers only become numbers
     modalities:
-      audio: {folder: wavlm, rate_hz: 50, extractor: wavlm-base}     # <id>.npy: (frames, features), or a vector
+      audio: {folder: wavlm, rate_hz: 50, extractor: wavlm-base}     # <id>.npy or .csv: (frames, features), or a vector
       text: {archive: text.npz}                                      # values, ids, and lengths where they are ragged
       bio: {table: bio.csv, id: name, columns: [eda, ecg]}           # all other columns without `columns`
     labels:

@@ -10,6 +10,7 @@ import numpy as np
 from mer_bench.errors import UserError
 from mer_bench.merh5 import Contents, Source
 from mer_bench.merh5.layout import CORPUS
+from mer_bench.prepare.feature_folder import feature_files
 from mer_bench.prepare.ids import unique
 from mer_bench.prepare.layout import Layout, Request
 from mer_bench.prepare.report import Report
@@ -77,7 +78,7 @@ class TableSpec(Layout):
             sources=[
                 source(request.source),
                 source(items.file("table")),
-                *_sources(parts["modalities"], parts["labels"]),
+                *_sources(parts["modalities"], parts["labels"], ids),
             ],
             speaker=_column(items, table, "speaker"),
             session=_column(items, table, "session"),
@@ -116,7 +117,7 @@ def _attrs(items: Section, table: Columns) -> dict[str, Sequence[str] | np.ndarr
     return found
 
 
-def _sources(modalities: Section, tables: Section) -> list[Source]:
+def _sources(modalities: Section, tables: Section, ids: Sequence[str]) -> list[Source]:
     found = []
     for name in tables.content:
         spec = tables.section(name, LABEL_KEYS)
@@ -125,5 +126,6 @@ def _sources(modalities: Section, tables: Section) -> list[Source]:
     for name in modalities.content:
         spec = modalities.section(name, MODALITY_KEYS)
         path = spec.file(spec.one_of("folder", "archive", "table"))
-        found.append(folder_source(sorted(path.glob("*.npy"))) if path.is_dir() else source(path))
+        files = feature_files(name, path, ids) if path.is_dir() else {}
+        found.append(folder_source(files.values(), path) if files else source(path))
     return found

@@ -13,7 +13,7 @@ from mer_bench.errors import UserError, did_you_mean
 from mer_bench.merh5 import Labels, Modality, SplitTable
 from mer_bench.merh5.schema import CLASS_KINDS, LabelKind, ModalityKind
 from mer_bench.prepare.arrays import load_npz
-from mer_bench.prepare.feature_folder import npy_files, read_folder
+from mer_bench.prepare.feature_folder import feature_files, read_folder
 from mer_bench.prepare.ids import shown, unique
 from mer_bench.prepare.report import Report
 from mer_bench.prepare.rows import measured_rows
@@ -62,7 +62,7 @@ def modality(name: str, spec: Section, ids: Sequence[str], report: Report) -> Mo
 
 def _from_folder(name: str, spec: Section, ids: Sequence[str], report: Report) -> Modality:
     folder = spec.file("folder")
-    return read_folder(name, folder, npy_files(name, folder), ids, report)
+    return read_folder(name, folder, feature_files(name, folder, ids), ids, report)
 
 
 def _from_archive(name: str, spec: Section, ids: Sequence[str], report: Report) -> Modality:
