@@ -52,13 +52,17 @@ class Faults:
     found: dict[str, tuple[list[str], int]] = dataclasses.field(default_factory=dict)
 
     def judge(self, item: str, values: np.ndarray, tracked: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
-        """Which rows of an item are a measurement: finite, not zero throughout, and not given up by the tracker."""
-        finite, filled = np.isfinite(values).all(axis=1), (values != 0).any(axis=1)
-        found = np.ones(len(values), bool) if tracked is None else tracked
+        """Which rows of an item are a measurement.
+
+        Finite ones, of which the tracker says that it found something; where it says nothing, rows of nothing but zeros
+        are what it writes when it found nothing. Where it says that it did, such a row is a face at rest.
+        """
+        finite = np.isfinite(values).all(axis=1)
         self.add("rows with a value that is not finite masked", item, int((~finite).sum()))
-        self.add("rows of nothing but zeros masked", item, int((~filled).sum()))
-        self.add("rows that the tracker marks as failed masked", item, int((~found & finite & filled).sum()))
-        return finite & filled & found
+        found = (values != 0).any(axis=1) if tracked is None else tracked
+        why = "rows of nothing but zeros" if tracked is None else "rows that the tracker marks as failed"
+        self.add(f"{why} masked", item, int((~found & finite).sum()))
+        return finite & found
 
     def add(self, what: str, item: str, count: int) -> None:
         """Note so many rows of an item."""

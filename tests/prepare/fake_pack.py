@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mer_bench.prepare.iemocap.pack import Expected
+from mer_bench.prepare.iemocap.counts import Expected
 
 CODES = ("ang", "hap", "exc", "neu", "sad", "fru", "xxx", "sur", "fea", "oth", "dis")
 ERC = {"hap": 0, "sad": 1, "neu": 2, "ang": 3, "exc": 4, "fru": 5}
@@ -55,8 +55,8 @@ class Pack:
         )
 
 
-def make(root: Path, turns: int = 14, seed: int = 0) -> Pack:
-    """Write a pack with two dialogues per session and so many turns in each."""
+def invent(root: Path, turns: int = 14, seed: int = 0) -> Pack:
+    """Two dialogues per session, so many turns in each; nothing is written."""
     rng = np.random.default_rng(seed)
     pack = Pack(root, {name: _speak(name, turns, rng) for s in range(1, 6) for name in _dialogues(s)})
     for number, name in enumerate(turn for block in pack.spoken.values() for turn in block):
@@ -67,6 +67,12 @@ def make(root: Path, turns: int = 14, seed: int = 0) -> Pack:
         frames = rng.uniform(0, 5, (int(rng.integers(4, 9)), 35)).round(2)
         frames[1] = np.nan
         pack.faces[name] = frames
+    return pack
+
+
+def make(root: Path, turns: int = 14, seed: int = 0) -> Pack:
+    """Write a pack."""
+    pack, rng = invent(root, turns, seed), np.random.default_rng(seed)
     for folder in ("prosody_10039", "gemaps_hsf_10039", "merbench_labels_text", "gcnet_dialogue_index", "text_minilm"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     _write_tables(pack, rng)

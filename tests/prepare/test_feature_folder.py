@@ -83,18 +83,25 @@ def test_rows_without_a_measurement_are_masked_and_counted(tmp_path: Path) -> No
     text = (tmp_path / "a_1.csv").read_text().splitlines()
     text[2] = "2, 0, 0.04, 0.1, 0, 7, 7"  # the tracker says that it failed
     (tmp_path / "a_1.csv").write_text("\n".join(text))
-    text[1], text[2], text[3] = "1,0,0,0.9,1,0,0", "2,0,0.04,0.9,1,-inf,1", "3,0,0.08,0.9,1,1,nan"
+    text[1], text[2], text[3] = "1,0,0,0.9,1,0,0", "2,0,0.04,0.9,1,-inf,1", "3,0,0.08,0.9,1,1,nan"  # a face at rest
     (tmp_path / "b_1.csv").write_text("\n".join(text))
     found, report = read(tmp_path)
     assert found.valid is not None
-    np.testing.assert_array_equal(found.valid, [1, 0, 1, 1, 1, 1, 0, 0, 0])
+    np.testing.assert_array_equal(found.valid, [1, 0, 1, 1, 1, 1, 1, 0, 0])
     assert not found.values[~found.valid].any()
     told = {what: (tally.count, tally.ids) for what, tally in report.repaired.items()}
     assert told == {
         "x rows that the tracker marks as failed masked": (1, ["a_1"]),
-        "x rows of nothing but zeros masked": (1, ["b_1"]),
         "x rows with a value that is not finite masked": (2, ["b_1"]),
     }
+
+
+def test_rows_of_zeros_are_masked_where_nothing_says_that_they_are_tracked(tmp_path: Path) -> None:
+    flat_npy(tmp_path)
+    np.save(tmp_path / "a_2.npy", np.array([[1, 2], [0, 0], [0, 3]]))
+    found, report = read(tmp_path)
+    assert found.valid is not None and list(np.flatnonzero(~found.valid)) == [4]
+    assert report.repaired["x rows of nothing but zeros masked"].ids == ["a_2"]
 
 
 @pytest.mark.parametrize(

@@ -113,3 +113,24 @@ def test_linear_models_reach_the_known_scores(file: FeatureFile, name: str) -> N
         guess = model.fit(features[train], labels[train]).predict(features[test])
         scores.append((accuracy_score(labels[test], guess), balanced_accuracy_score(labels[test], guess)))
     np.testing.assert_allclose(100 * np.mean(scores, axis=0), (wa, ua), atol=0.3)
+
+
+@pytest.mark.parametrize(
+    ("source", "labelled"),
+    [
+        ("merbench_labels_text", {"emo4": 5531, "emo6_erc": 7433}),
+        ("gcnet_dialogue_index/IEMOCAP_features_raw_4way.pkl", {"emo4": 5531}),
+        ("gcnet_dialogue_index/IEMOCAP_features_raw_6way.pkl", {"emo6_erc": 7433}),
+    ],
+)
+def test_label_files_of_the_conversation_papers(tmp_path: Path, source: str, labelled: dict[str, int]) -> None:
+    """Their counts are those of the published files; the turns kept are those with features."""
+    ids = [path.stem for path in sorted((PACK / "openface_au_129" / "au").glob("*.csv"))]
+    report = prepare("iemocap", Request(PACK / source, features={"vision": PACK / "openface_au_129" / "au"}), None)
+    assert any(f"{max(labelled.values()):,} turns of" in line for line in report.verified)
+    assert report.counted["turns"] == max(labelled.values())
+    assert report.counted["with vision"] == report.counted["turns"] - report.dropped["turns without any feature"].count
+    if source.endswith(".pkl"):
+        assert report.counted["dialogues that train in erc"] == 120
+        assert report.counted["dialogues that test in erc"] == 31
+    assert 80 <= report.counted["with vision"] <= len(ids)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mer_bench.errors import UserError
 from mer_bench.prepare.ids import unique
+from mer_bench.prepare.rates import positive
 from mer_bench.prepare.report import Report
 from mer_bench.prepare.tables import numbers, read_table
 
@@ -46,21 +47,6 @@ def video_rates(videos: Sequence[str], given: str, report: Report) -> dict[str, 
                 assumed.append(video)
     report.repair(f"videos taken to have {ASSUMED_HZ:g} frames per second (--rate video=...)", assumed)
     return found
-
-
-def positive(text: str, where: str) -> float:
-    """A number of rows per second.
-
-    Raises:
-        UserError: anything else.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        raise UserError(f"{where}={text}: expected a number of rows per second, or a file that is there") from None
-    if not 0 < value < 1e6:
-        raise UserError(f"{where}={text}: expected a number of rows per second above 0")
-    return value
 
 
 def _table(path: Path) -> dict[str, float]:

@@ -33,12 +33,12 @@ class Rows:
     Attributes:
         values: (rows, features) float32.
         frames: (rows,) number of the video frame, counted from 1; None where the entry does not tell.
-        valid: (rows,) False where the extractor itself says that it found nothing.
+        tracked: (rows,) False where the extractor itself says that it found nothing; None where it says nothing.
     """
 
     values: NDArray[np.float32]
     frames: NDArray[np.int64] | None
-    valid: NDArray[np.bool_]
+    tracked: NDArray[np.bool_] | None = None
 
 
 def entries(folder: Path) -> dict[str, Path]:
@@ -89,12 +89,12 @@ def _folder(path: Path) -> Rows:
         if array.ndim != 1 or array.shape != arrays[0].shape or array.dtype.kind not in "fiu":
             raise UserError(f"{file}: shape {array.shape}; expected one vector of {arrays[0].size} numbers")
     values = np.stack(arrays).astype(np.float32)
-    return Rows(values, np.array([int(stem) for stem in files.values()], np.int64), np.ones(len(values), bool))
+    return Rows(values, np.array([int(stem) for stem in files.values()], np.int64))
 
 
 def _npy(path: Path) -> Rows:
     values = _matrix(path, load_npy(path))
-    return Rows(values, None, np.ones(len(values), bool))
+    return Rows(values, None)
 
 
 def _npz(path: Path) -> Rows:
@@ -104,7 +104,7 @@ def _npz(path: Path) -> Rows:
     values, frames = _matrix(path, found["values"]), found["frames"]
     if frames.shape != (len(values),) or frames.dtype.kind not in "iu":
         raise UserError(f"{path}: frames {frames.shape} of {frames.dtype}; expected {len(values)} whole numbers")
-    return Rows(values, frames.astype(np.int64), np.ones(len(values), bool))
+    return Rows(values, frames.astype(np.int64))
 
 
 def _csv(path: Path) -> Rows:
@@ -117,10 +117,8 @@ def _csv(path: Path) -> Rows:
     if not (number == np.round(number)).all():
         raise UserError(f"{path}: {frame[0]}: expected whole numbers")
     values = np.stack([numbers(table[name], f"{path}: {name}") for name in names], axis=1).astype(np.float32)
-    valid = np.ones(len(values), bool)
-    if "success" in table:
-        valid = numbers(table["success"], f"{path}: success") != 0
-    return Rows(values, number.astype(np.int64), valid)
+    tracked = numbers(table["success"], f"{path}: success") != 0 if "success" in table else None
+    return Rows(values, number.astype(np.int64), tracked)
 
 
 def _matrix(path: Path, values: np.ndarray) -> NDArray[np.float32]:

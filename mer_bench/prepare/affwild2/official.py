@@ -26,9 +26,10 @@ from mer_bench.prepare.affwild2.annotations import (
     read_tracks,
     task_folders,
 )
-from mer_bench.prepare.affwild2.clock import VIDEO, clock, positive, video_rates
+from mer_bench.prepare.affwild2.clock import VIDEO, clock, video_rates
 from mer_bench.prepare.ids import shown
 from mer_bench.prepare.layout import Layout, Request
+from mer_bench.prepare.rates import positive
 from mer_bench.prepare.report import Report
 from mer_bench.prepare.rows import Faults
 from mer_bench.prepare.sources import folder_source
@@ -200,7 +201,7 @@ def _rows(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Rows of one track, (rows, features), and which are a measurement."""
     rows = features.read(path)
-    good = masked.judge(track.name, rows.values, rows.valid)
+    good = masked.judge(track.name, rows.values, rows.tracked)
     if not own_clock:
         return _on_frames(name, path, rows, good, track, masked, dropped)
     if rows.frames is not None:

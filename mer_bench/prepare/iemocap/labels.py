@@ -44,16 +44,24 @@ def emotion_tables(words: Sequence[str], erc_words: Sequence[str]) -> dict[str, 
         erc_words: the same in the label files of the conversation papers.
     """
     return {
-        "emo4": _classes(
-            EMO4, [merged(word) for word in words], "majority of the raters; excited and happy are one class"
-        ),
+        "emo4": emo4([merged(word) for word in words]),
         "emo6": _classes(EMO6, words, "majority of the raters"),
-        "emo6_erc": _classes(
-            EMO6,
-            erc_words,
-            "label files of the conversation papers: the majority of the raters, and 53 turns without one called happy",
-        ),
+        "emo6_erc": emo6_erc(erc_words),
     }
+
+
+def emo4(words: Sequence[str]) -> Labels:
+    """Four classes, excited counted as happy."""
+    return _classes(EMO4, words, "majority of the raters; excited and happy are one class")
+
+
+def emo6_erc(words: Sequence[str]) -> Labels:
+    """Six classes as the conversation papers have them."""
+    return _classes(
+        EMO6,
+        words,
+        "label files of the conversation papers: the majority of the raters, and 53 turns without one called happy",
+    )
 
 
 def _classes(names: tuple[str, ...], words: Sequence[str], definition: str) -> Labels:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from mer_bench.prepare import minilm
 from mer_bench.prepare.arrays import load_npy
 from mer_bench.prepare.ids import shown
 from mer_bench.prepare.iemocap import pack_features, pack_labels
+from mer_bench.prepare.iemocap.counts import Expected
 from mer_bench.prepare.iemocap.labels import WORDS, count_classes, emotion_tables, vad_table
 from mer_bench.prepare.iemocap.turns import Turns, erc, parse, speaker10
 from mer_bench.prepare.layout import Layout, Request
@@ -36,30 +36,6 @@ INDEXES = tuple(f"gcnet_dialogue_index/IEMOCAP_features_raw_{ways}way.pkl" for w
 TOKENS, SENTENCES = "text_minilm/tokens_rp128.npz", "text_minilm/sentence_mean384.npz"
 FACES = "openface_au_129/au"
 OPTIONAL = {TOKENS: "text", SENTENCES: "text_sentence", FACES: "vision"}
-
-
-@dataclass(frozen=True)
-class Expected:
-    """How many there are of everything, in the published corpus unless a test says otherwise."""
-
-    turns: int = 10_039
-    dialogues: tuple[int, int] = (120, 31)  # of the conversation papers: train, test
-    erc_only: int = 53  # turns without majority that the conversation papers call happy
-    codes: Mapping[str, int] = field(
-        default_factory=lambda: {
-            "ang": 1103,
-            "dis": 2,
-            "exc": 1041,
-            "fea": 40,
-            "fru": 1849,
-            "hap": 595,
-            "neu": 1708,
-            "oth": 3,
-            "sad": 1084,
-            "sur": 107,
-            "xxx": 2507,
-        }
-    )
 
 
 class ResearchPack(Layout):

@@ -80,12 +80,20 @@ def speaker10(turns: Turns) -> SplitTable:
     )
 
 
-def erc(turns: Turns, test_dialogues: set[str]) -> SplitTable:
-    """The one fold of the conversation papers: dialogues of four sessions train, those of the fifth test."""
-    test = np.isin(turns.dialogue, sorted(test_dialogues))
+def erc(turns: Turns, test: set[str], train: set[str] | None = None) -> SplitTable:
+    """The one fold of the conversation papers: dialogues of four sessions train, those of the fifth test.
+
+    Args:
+        turns: of the file.
+        test: dialogues that test.
+        train: dialogues that train, the rest is unused; None: all others.
+    """
+    dialogue = np.array(turns.dialogue)
+    testing = np.isin(dialogue, sorted(test))
+    training = ~testing if train is None else np.isin(dialogue, sorted(train))
     return SplitTable(
-        np.where(test, 3, 1).astype(np.uint8)[None],
+        np.where(testing, 3, np.where(training, 1, 0)).astype(np.uint8)[None],
         disjoint_by=("dialogue", "session", "speaker"),
-        source="the dialogue index of GCNet: sessions 1-4 train, session 5 tests, as in the conversation papers",
+        source="the conversation papers: sessions 1-4 train, session 5 tests",
         note="No validation part: papers take 10 % of the training dialogues, in no stated order.",
     )
