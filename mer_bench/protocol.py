@@ -21,11 +21,12 @@ class LeaveOneGroupOut:
     """Each group of `key` (session, speaker) is the test part of one fold, in the order of the group names.
 
     Validation is taken from the other groups: `next` uses the following group in cyclic order; `hashed` takes
-    `count` groups, chosen by a hash of their names, the same for all methods.
+    `count` groups, chosen by a hash of their names, the same for all methods; `none` leaves them all to the training
+    part, for protocols that do not select on validation.
     """
 
     key: str
-    validation: Literal["next", "hashed"] = "next"
+    validation: Literal["next", "hashed", "none"] = "next"
     count: int = 1
 
 
@@ -94,8 +95,9 @@ class Protocol:
         statistics: rule A, B or C of the statistics notes.
         conditions: what is missing at test; `full` always.
         legacy: reproduces what a paper did; never ranked.
-        selection: which epoch is scored: the best one on the validation part, or (``fixed``) the last of a fixed
-            number, for splits without a validation part.
+        selection: which epoch is scored: the best one on the validation part, (``fixed``) the last of a fixed
+            number, for splits without a validation part, or (``test``) the best one on the test part itself, which
+            then stands for the validation part: what papers without a validation part did, only for `legacy`.
         note: one sentence shown above the table.
     """
 
@@ -113,7 +115,7 @@ class Protocol:
     conditions: tuple[Condition, ...] = (Condition("full"),)
     legacy: bool = False
     note: str = ""
-    selection: Literal["validation", "fixed"] = "validation"
+    selection: Literal["validation", "fixed", "test"] = "validation"
 
     @property
     def hash(self) -> str:

@@ -65,6 +65,8 @@ def execute(run: Run, options: Options) -> Path | None:
     Returns:
         The record's path; None with `--no-test`.
     """
+    if options.no_test and run.protocol.selection == "test":
+        raise UserError(f"--no-test: {run.protocol.name} chooses the epoch on the test part, which cannot stay locked")
     record = run.folder / "record.json"
     if record.is_file():
         print(f"{run.label}: already recorded in {record}\n{summary(record)}")

@@ -17,8 +17,8 @@ from mer_bench.protocol import Protocol
 ABOUT = (
     "Deal every fold of a protocol and tell what its parts share: speakers, sessions, dialogues; items with identical "
     "or nearly identical features; texts of four or more words. Exit code 2 when the protocol's own unit (its cluster) "
-    "is in two parts, or an item equals one of another part in all of its modalities (two or more). The rest is for "
-    "you to judge: a vector can recur because a sentence does."
+    "is in two parts, an item equals one of another part in all of its modalities (two or more), or the protocol "
+    "selects on its test part. The rest is for you to judge: a vector can recur because a sentence does."
 )
 
 
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     splits = {fold: deal(protocol, file, fold) for fold in chosen}
     found = {name: twins(file, name) for name in file.modalities}
     texts = plain_texts(file)
-    folds = {fold: shared(file, split, found, texts) for fold, split in splits.items()}
+    folds = {fold: _real(protocol, shared(file, split, found, texts)) for fold, split in splits.items()}
     capped = [name for name, twin in found.items() if twin.too_many]
     leaks = _leaks(protocol, file, folds)
     if options.json:
@@ -53,6 +53,11 @@ def main(argv: list[str]) -> int:
     else:
         print("\n".join(_lines(protocol, file, folds, capped, texts is not None, leaks)))
     return 2 if leaks else 0
+
+
+def _real(protocol: Protocol, pairs: list[Any]) -> list[Any]:
+    """The pairs of parts that are two: where the test part also stands for the validation part, one."""
+    return [pair for pair in pairs if protocol.selection != "test" or "validation" not in pair.parts]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _leaks(protocol: Protocol, file: FeatureFile, folds: dict[int, list[Any]]) -> list[str]:
     """What must not be, one line each."""
-    told = []
+    told = ["the epoch is chosen on the test part"] if protocol.selection == "test" else []
     for fold, pairs in folds.items():
         for pair in pairs:
             where = f"fold {fold}, {pair.parts[0]} and {pair.parts[1]}"

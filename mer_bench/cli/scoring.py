@@ -219,7 +219,8 @@ def summary_lines(path: Path) -> str:
     lines = []
     if chosen.val_score is not None:
         epoch = f"  (epoch {chosen.chosen_epoch + 1} of {chosen.epochs})" if chosen.chosen_epoch is not None else ""
-        lines.append(f"validation  {chosen.metric} {chosen.val_score:.4f}{epoch}")
+        part = "test, chosen" if chosen.rule == "test" else "validation"
+        lines.append(f"{part:<11} {chosen.metric} {chosen.val_score:.4f}{epoch}")
     scores = "  ".join(f"{m} {found.metrics['full'][m]:.4f}" for m in found.protocol.metrics)
     lines.append(f"test        {scores}")
     others = {c: v for c, v in found.metrics.items() if c != "full" and not c.startswith("missing_")}

@@ -20,7 +20,10 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Split:
-    """Row numbers of one fold, each part sorted; an item is in one part at most."""
+    """Row numbers of one fold, each part sorted; an item is in one part at most.
+
+    Where a legacy protocol selects on the test part, `val` is the test part.
+    """
 
     train: Rows
     val: Rows
@@ -96,7 +99,8 @@ def deal(protocol: Protocol, file: FeatureFile, fold: int) -> Split:
     part = _assign(protocol, file, fold, usable)
     primary = protocol.primary.partition("/")[0]
     part[(part == 3) & ~labelled(file, primary, protocol.tasks[primary])] = 0
-    return Split(*(np.flatnonzero(part == k) for k in (1, 2, 3)))
+    train, val, test = (np.flatnonzero(part == k) for k in (1, 2, 3))
+    return Split(train, test if protocol.selection == "test" else val, test)
 
 
 def _assign(protocol: Protocol, file: FeatureFile, fold: int, usable: NDArray[np.bool_]) -> NDArray[np.uint8]:
@@ -143,10 +147,9 @@ def _groups(
             f"the file has {len(names)} with usable labels"
         )
     test = names[fold]
-    if rule.validation == "next":
-        return [test], [names[(fold + 1) % len(names)]]
     others = _by_hash((n for n in names if n != test), protocol.name)
-    return [test], others[: rule.count]
+    chosen = {"next": [names[(fold + 1) % len(names)]], "hashed": others[: rule.count], "none": []}
+    return [test], chosen[rule.validation]
 
 
 def _by_hash(names: Iterable[str], salt: str) -> list[str]:
@@ -158,6 +161,10 @@ def _check(protocol: Protocol, file: FeatureFile, fold: int, split: Split) -> No
     for name, rows in parts.items():
         if not len(rows) and not (name == "validation" and protocol.selection == "fixed"):
             raise UserError(f"{file.path}: the {name} part of fold {fold} of {protocol.name} is empty")
+    if protocol.selection == "test":
+        if not protocol.legacy:
+            raise UserError(f"{protocol.name}: chooses the epoch on the test part; only legacy protocols may")
+        del parts["validation"]
     if isinstance(protocol.split, ItemKFold):
         if not protocol.legacy:
             raise UserError(

@@ -137,10 +137,11 @@ def checkpoints(folder: Path, selection: str = "validation") -> list[ModelCheckp
 
     Args:
         folder: where they go.
-        selection: of the protocol: the chosen epoch is the best one by `val/selection`, or (`fixed`) the last one.
+        selection: of the protocol: the chosen epoch is the best one by `val/selection` (of the validation part, or
+            with ``test`` of the test part in its place), or (``fixed``) the last one.
     """
     common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False, "save_on_train_epoch_end": True}
-    monitor = "val/selection" if selection == "validation" else None  # without one, the newest replaces the last
+    monitor = None if selection == "fixed" else "val/selection"  # without one, the newest replaces the last
     best = ModelCheckpoint(filename="best", monitor=monitor, mode="max", save_top_k=1, **common)
     last = ModelCheckpoint(filename="last", save_top_k=1, monitor=None, **common)
     return [best, last]

@@ -139,6 +139,15 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert '"leaks": ["fold' in capsys.readouterr().out
 
 
+def test_selection_on_the_test_part_is_a_leak(features: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["data", "leakage", str(features / "iemocap.h5"), "--fold", "2", "--protocol"]
+    assert main([*argv, "iemocap4_testselect_legacy"]) == 2
+    shown = capsys.readouterr().out
+    assert shown.count("LEAK") == 1 and "LEAK the epoch is chosen on the test part" in shown
+    assert main([*argv, "iemocap4_speaker10"]) == 0
+    assert "validation and test: 1 sessions" in capsys.readouterr().out
+
+
 def test_only_legacy_protocols_may_split_people(tmp_path: Path) -> None:
     from mer_bench.data.splits import make_split
     from mer_bench.errors import UserError

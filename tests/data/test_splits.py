@@ -54,6 +54,19 @@ def test_next_session_validates(file):
         assert set(sessions[split.val]) == {f"Ses0{(fold + 1) % 5 + 1}"}
 
 
+def test_without_a_validation_part_all_other_sessions_train_and_the_test_part_selects(file):
+    legacy = find_protocol("iemocap4_testselect_legacy")
+    sessions = file.group("session")
+    for fold in range(5):
+        split = make_split(legacy, file, fold)
+        assert np.array_equal(split.val, split.test)
+        assert set(sessions[split.test]) == {f"Ses0{fold + 1}"} and len(set(sessions[split.train])) == 4
+        honest = make_split(IEMOCAP4, file, fold)
+        assert np.array_equal(split.train, np.sort(np.concatenate([honest.train, honest.val])))
+    with pytest.raises(UserError, match="only legacy protocols may"):
+        make_split(replace(legacy, legacy=False), file, 0)
+
+
 def test_item_filter_keeps_only_the_named_values(file):
     only_women = replace(IEMOCAP4, where={"speaker": tuple(f"Ses0{k}F" for k in range(1, 6))})
     split = make_split(only_women, file, 0)
@@ -109,3 +122,4 @@ def test_protocols_are_sound(name):
     assert protocol.hash != replace(protocol, split=GroupKFold("speaker", 3)).hash
     assert protocol.hash == replace(protocol, note="other words").hash
     assert len({spec.level for spec in protocol.tasks.values()}) == 1
+    assert protocol.legacy or protocol.selection == "validation"
