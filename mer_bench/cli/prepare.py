@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 from pathlib import Path
 
 from mer_bench.errors import UserError
-from mer_bench.prepare import CORPORA, Request, prepare, report_path
+from mer_bench.prepare import CORPORA, Request, report_path
+from mer_bench.prepare.child import prepare_apart
 
 
 def parser(corpus: str = "") -> argparse.ArgumentParser:
@@ -55,6 +57,13 @@ def parser(corpus: str = "") -> argparse.ArgumentParser:
         help="affwild2: rows per second of modality NAME, which is then joined by time; `video=HZ` or `video=FILE` (a "
         "CSV with columns video, fps) for the frames of the videos, where their names do not tell",
     )
+    options.add_argument(
+        "--memory",
+        metavar="GB",
+        type=float,
+        default=0.0,
+        help="most memory that the conversion may take (nine tenths of the machine's); it runs in a process of its own",
+    )
     options.add_argument("--text", action="store_true", help="keep transcripts in the file (licensed material)")
     options.add_argument("--dry-run", action="store_true", help="read and check everything, write nothing")
     return options
@@ -99,10 +108,12 @@ def main(argv: list[str]) -> int:
     options = parser(argv[0] if argv else "").parse_args(argv)
     if options.out is None and not options.dry_run:
         raise UserError(f"prepare {options.corpus}: --out FILE is missing (or --dry-run, which only reports)")
+    if not 0 <= options.memory < math.inf:
+        raise UserError(f"--memory {options.memory:g}: expected a number of gigabytes above 0")
     out = None if options.dry_run else options.out
     features, rate = named(options.features), dict(options.rate)
     request = Request(options.source, options.text, options.labels, features, options.align, rate)
-    report = prepare(options.corpus, request, out)
+    report = prepare_apart(options.corpus, request, out, options.memory)
     print("\n".join(report.lines()))
     if out is not None:
         print(f"{'report':<11} {report_path(out)}")

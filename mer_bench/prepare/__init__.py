@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 from mer_bench.errors import UserError, did_you_mean
@@ -24,13 +25,16 @@ CORPORA = {
 }
 
 
-def prepare(corpus: str, request: Request, out: Path | None) -> Report:
-    """Convert a corpus.
+def prepare(
+    corpus: str, request: Request, out: Path | None, cost: Callable[[], tuple[float, float]] | None = None
+) -> Report:
+    """Convert a corpus, in this process; `child.prepare_apart` does it in another one, as the command does.
 
     Args:
         corpus: slug.
         request: what to convert, and how.
         out: the feature file to write (an existing one is replaced), its report beside it; None writes nothing.
+        cost: tells seconds and MB so far, for the report.
 
     Returns:
         What was recognised, counted, verified, repaired and dropped.
@@ -51,6 +55,9 @@ def prepare(corpus: str, request: Request, out: Path | None) -> Report:
         repairs = {what: tally.count for what, tally in report.repaired.items()}
         report.content_sha256 = write(out, dataclasses.replace(contents, repairs=repairs))
         report.written = str(out)
+    if cost is not None:
+        report.seconds, report.peak_mb = (round(value, 2) for value in cost())
+    if out is not None:
         report.save(report_path(out))
     return report
 

@@ -7,6 +7,7 @@ restricted unpickler.
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 import zlib
 from math import prod
@@ -21,6 +22,7 @@ from mer_bench.prepare.unpickle import loads
 HEADER_LIMIT = 10_000  # bytes; NumPy's own limit
 FREE_SIZE = 2**28  # ours: archives that unpack to no more than this are never called a bomb
 MAX_RATIO = 200  # ours: padded feature files reach about 20, DEFLATE can reach 1032
+PLAIN_NAME = re.compile(r"(?!\.)[^/\\:\x00-\x1f\x7f]{1,200}")  # of a member: no folders, drives, dots in front
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -58,6 +60,9 @@ def load_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _check_sizes(path: Path, members: list[zipfile.ZipInfo]) -> None:
     names = [member.filename for member in members]
+    outside = [member.orig_filename for member in members if not PLAIN_NAME.fullmatch(member.orig_filename)]
+    if outside:
+        raise UserError(f"{path}: refused: member {outside[0]!r:.80} has a name that could lead out of a folder")
     foreign = [name for name in names if not name.endswith(".npy")]
     if foreign or len(set(names)) < len(names):
         what = f"holds {foreign[0]!r}, which is no array" if foreign else "holds two arrays of the same name"

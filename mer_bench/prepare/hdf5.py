@@ -19,7 +19,7 @@ from mer_bench.prepare.arrays import FREE_SIZE, MAX_RATIO
 
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
 LAYOUTS = (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED)
-UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, ValueError, RecursionError, MemoryError)
+UNREADABLE = (OSError, RuntimeError, KeyError, TypeError, ValueError, RecursionError)
 
 
 class Reader:

@@ -36,6 +36,8 @@ class Report:
         dropped: what was left out.
         written: the feature file; empty for a dry run.
         content_sha256: its content hash.
+        seconds: that the conversion took; 0 where nobody measured.
+        peak_mb: most memory it held, likewise.
     """
 
     corpus: str
@@ -48,6 +50,8 @@ class Report:
     dropped: dict[str, Tally] = field(default_factory=dict)
     written: str = ""
     content_sha256: str = ""
+    seconds: float = 0.0
+    peak_mb: float = 0.0
 
     def repair(self, what: str, ids: Iterable[str], count: int | None = None) -> None:
         """Note a repair of these items; nothing when there are none. `count` where it is not the number of items."""
@@ -66,6 +70,7 @@ class Report:
             *(("verified", fact) for fact in self.verified),
             *(("repaired", f"{what}: {tally.count:,}") for what, tally in self.repaired.items()),
             *(("dropped", f"{what}: {tally.count:,}") for what, tally in self.dropped.items()),
+            *([("took", f"{self.seconds:.1f} s, {self.peak_mb:,.0f} MB at most")] if self.seconds else []),
             ("written", f"{self.written} (content {self.content_sha256[:12]})" if self.written else "nothing: dry run"),
         ]
         return [f"{word if first else '':<11} {part}" for word, text in told for first, part in _folded(text)]

@@ -8,7 +8,8 @@ A pickle is a program. Three fences stand around it:
 3. The result is walked through, object arrays included: None, numbers, strings, bytes, list, tuple, set, dict, and
    arrays of these pass; anything else is refused.
 
-Pickles of Python 2 are read too (their byte strings as Latin-1, which keeps each byte).
+Tensors of PyTorch are read without it (`unpickle_torch`), and pickles of Python 2 (their byte strings as Latin-1, which
+keeps each byte).
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def _load(data: bytes | mmap.mmap, stream: Any, where: str) -> Any:
     try:
         scan(data, where, ALLOWED)
         return Plain(where).convert(Reader(stream, where, len(data)).load())
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except Exception as error:  # a hostile stream can raise anything; all of it means the same to the user
         raise UserError(f"{where}: damaged pickle, or not one ({type(error).__name__}: {error})") from None
@@ -77,7 +78,7 @@ class Reader(pickle.Unpickler):
     def __init__(self, stream: Any, where: str, size: int) -> None:
         super().__init__(stream, encoding="latin1")
         self.where = where
-        self.decoder = Decoder(size)
+        self.decoder = Decoder(size, where)
 
     def find_class(self, module: str, name: str) -> Callee:
         """The stand-in of a global, fresh each time; refuses those not on the list."""

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from mer_bench.prepare.unpickle_torch import Storage, load_storage, tensor
+
 DTYPE = re.compile(r"([<>|=]?)(b1|[iu][1248]|f[248]|c(?:8|16)|[SU][1-9]\d{0,8}|O[48]?)")
 LATIN1 = ("latin1", "latin-1", "iso-8859-1")
 
@@ -80,10 +82,12 @@ class Decoder:
 
     Attributes:
         budget: bytes or elements that may still be copied. The size of the pickle is enough for every honest one.
+        where: names the pickle in messages.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, where: str) -> None:
         self.budget = budget
+        self.where = where
 
     def pay(self, size: int) -> None:
         """Take `size` from the budget, or raise ValueError."""
@@ -136,6 +140,16 @@ class Decoder:
         if type(dtype) is not DtypePart or dtype.numpy.hasobject:
             raise ValueError("scalar of a type that is not plain")
         return self.decode((), dtype, "C", raw)[()]
+
+    def storage(self, raw: Any) -> Storage:
+        """The numbers of a tensor."""
+        return load_storage(raw, self.where)
+
+    def tensor(self, storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> ArrayPart:
+        """A PyTorch tensor, as an array; what repeats its storage (a stride of 0) is paid for."""
+        array = tensor(storage, offset, size, stride)
+        self.pay(max(0, array.nbytes - storage.flat.nbytes))
+        return ArrayPart(self, array)
 
     def dtype(self, *arguments: Any) -> DtypePart:
         """A type."""
@@ -190,6 +204,8 @@ ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy._core.multiarray", "scalar"): Decoder.scalar,
     ("numpy.core.numeric", "_frombuffer"): Decoder.frombuffer,
     ("numpy._core.numeric", "_frombuffer"): Decoder.frombuffer,
+    ("torch._utils", "_rebuild_tensor_v2"): Decoder.tensor,
+    ("torch.storage", "_load_from_bytes"): Decoder.storage,
     ("collections", "OrderedDict"): Decoder.new_dict,
     ("_codecs", "encode"): Decoder.encode,
     ("builtins", "bytes"): Decoder.empty_bytes,

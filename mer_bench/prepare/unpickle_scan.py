@@ -36,13 +36,13 @@ def refusal(where: str, module: str, name: str) -> UserError:
     )
 
 
-def instructions(data: bytes | mmap.mmap) -> Iterator[Instruction]:
-    """The instructions of a pickle, not carried out.
+def instructions(data: bytes | mmap.mmap, position: int = 0) -> Iterator[Instruction]:
+    """The instructions of a pickle that starts at `position`, not carried out.
 
     Raises:
         ValueError: an unknown instruction, or a length that points beyond the end.
     """
-    position, name = 0, ""
+    name = ""
     while name != "STOP":
         if position >= len(data):
             raise ValueError(f"it ends at byte {position} without a stop instruction")
@@ -69,6 +69,17 @@ def _lines(data: bytes | mmap.mmap, start: int, count: int) -> int:
         if not start:
             raise ValueError("a line has no end")
     return start
+
+
+def end_of(data: bytes, start: int) -> int:
+    """Where the pickle ends that starts at `start`.
+
+    Raises:
+        ValueError: damaged.
+    """
+    for _, _, position in instructions(data, start):
+        last = position
+    return last + 1
 
 
 def scan(data: bytes | mmap.mmap, where: str, allowed: Container[tuple[str, str]]) -> None:

@@ -105,10 +105,38 @@ def test_archives_that_unpack_to_far_more_are_refused(tmp_path: Path, monkeypatc
         load_npz(file)
 
 
+OUTSIDE = (
+    "../evil.npy",
+    "..\\evil.npy",
+    "/tmp/evil.npy",
+    "C:evil.npy",
+    "a/../../evil.npy",
+    "..",
+    ".npy",
+    "a\0.npy",
+    "a\n.npy",
+)
+
+
+@pytest.mark.parametrize("name", OUTSIDE)
+def test_members_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
+    """Nothing is ever unpacked to the disk; an archive that was made to do harm there is refused all the same."""
+    file = tmp_path / "inner" / "a.npz"
+    file.parent.mkdir()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("a.npy", header((0,)))
+        entry = zipfile.ZipInfo("placeholder")
+        entry.filename = name  # as it is: the constructor would cut and change it
+        archive.writestr(entry, header((0,)))
+    with pytest.raises(UserError, match=r"a\.npz: refused: member .* could lead out of a folder"):
+        load_npz(file)
+    assert {path.name for path in tmp_path.rglob("*")} == {"inner", "a.npz"}
+
+
 def test_members_that_are_no_arrays_or_stand_twice(tmp_path: Path) -> None:
     file = tmp_path / "a.npz"
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("../../evil.sh", "true")
+        archive.writestr("evil.sh", "true")
     with pytest.raises(UserError, match="evil"):
         load_npz(file)
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(file, "w") as archive:

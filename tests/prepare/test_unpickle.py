@@ -83,7 +83,7 @@ RAW = {
     "INST": (lambda path: b"(" + touch(path) + b"iposix\nsystem\n.", "posix.system"),
     "OBJ": (lambda path: b"(cposix\nsystem\n" + touch(path) + b"o.", "posix.system"),
     "Python 2": (lambda path: b'c__builtin__\neval\n(S"' + os.fsencode(opened(path)) + b'"\ntR.', "__builtin__.eval"),
-    "torch storage": (nested, "torch.storage._load_from_bytes"),
+    "torch storage": (nested, "__builtin__.eval"),
 }
 INERT = {
     "NEWOBJ": (b"\x80\x02cpathlib\nPath\n)\x81.", "pathlib.Path"),

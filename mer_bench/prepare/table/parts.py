@@ -177,9 +177,9 @@ def _frames(spec: Section, wanted: Sequence[str], ids: Sequence[str]) -> tuple[C
     folder, delimiter = spec.file("folder"), spec.text("delimiter", ",")
     joined: dict[str, list[str]] = {key: [] for key in wanted}
     lengths = []
+    files = {path.stem: path for path in folder.glob("*.csv")}  # no path is made from an id
     for item in ids:
-        path = folder / f"{item}.csv"
-        table = read_any(path, delimiter) if path.is_file() else {key: [] for key in wanted}
+        table = read_any(files[item], delimiter) if item in files else {key: [] for key in wanted}
         for key in wanted:
             joined[key] += column(spec, table, key)
         lengths.append(len(table[wanted[0]]))
