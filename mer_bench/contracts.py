@@ -123,9 +123,12 @@ class SubsetSchedule(nn.Module, ABC):
 
     Attributes:
         n_draws: uniform numbers per item that `views` reads from ``batch.draws``.
+        by_step: `views` looks at the number of the step; such runs train alone, for members of a stack do not count in
+            step.
     """
 
     n_draws: int = 0
+    by_step: bool = False
 
     def bind(self, features: Features, tasks: Tasks) -> None:
         """Called once at set-up."""

@@ -23,7 +23,7 @@ from mer_bench.training.objective import Objective, regression_losses
 from mer_bench.training.schedules import Constant, Schedule
 from mer_bench.training.subsets import AllModalities
 from mer_bench.training.weighting import TaskWeighting
-from mer_bench.types import Batch, Features, Outputs, Tasks
+from mer_bench.types import Batch, Features, Masked, Outputs, Tasks
 
 OptimizerFactory = Callable[[list[nn.Parameter]], Optimizer]
 
@@ -211,14 +211,18 @@ class FusionModule(LightningModule):
         self._keep(block)
 
     def on_validation_epoch_end(self) -> None:
-        """Score the validation part by the protocol's metrics; `val/selection` is higher for a better epoch."""
+        """Log the scores of the validation part."""
+        self.log_dict(self.judged())
+
+    def judged(self) -> dict[str, float]:
+        """The kept outputs scored by the protocol's metrics; `val/selection` is higher for a better epoch."""
         outputs, targets, _ = self._collect("full")
         # a small validation part may lack a class: averages run over those it has; the test part must have them all
         values = score(self.tasks, self.metrics, outputs, targets, absent_classes=True)
         primary = self.metrics[0]
         selection = direction(primary.rpartition("/")[2]) * values[primary]
-        self.log_dict({**{f"val/{name}": value for name, value in values.items()}, "val/selection": selection})
         self._kept.clear()
+        return {**{f"val/{name}": value for name, value in values.items()}, "val/selection": selection}
 
     def test_step(self, block: Block, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Keep the outputs of one block of the test part under one condition."""
@@ -241,21 +245,26 @@ class FusionModule(LightningModule):
         self.on_test_epoch_end()
 
     def _keep(self, block: Block) -> None:
-        """Outputs and targets of a block, one row per item, or per frame for frame-level tasks."""
+        """Outputs and targets of a block."""
         for s in range(len(block)):
             batch = block.batch(s)
-            logits = self(batch).logits
             rows = {name: block.frames(s, name) for name in self.tasks}
-            kept = {
-                name: (
-                    rows[name].reshape(-1),
-                    logits[name].float().flatten(0, rows[name].dim() - 1),
-                    target.values.flatten(0, rows[name].dim() - 1),
-                    target.mask.flatten(0, rows[name].dim() - 1),
-                )
-                for name, target in batch.targets.items()
-            }
-            self._kept.setdefault(block.condition, []).append(kept)
+            self.keep(block.condition, rows, self(batch).logits, batch.targets)
+
+    def keep(
+        self, condition: str, rows: dict[str, Tensor], logits: dict[str, Tensor], targets: dict[str, Masked]
+    ) -> None:
+        """Keep the outputs of a batch and what they are judged by, one row per item, or per frame."""
+        kept = {
+            name: (
+                rows[name].reshape(-1),
+                logits[name].float().flatten(0, rows[name].dim() - 1),
+                target.values.flatten(0, rows[name].dim() - 1),
+                target.mask.flatten(0, rows[name].dim() - 1),
+            )
+            for name, target in targets.items()
+        }
+        self._kept.setdefault(condition, []).append(kept)
 
     def _collect(self, condition: str) -> tuple[dict[str, np.ndarray], dict[str, tuple], np.ndarray]:
         """Outputs and targets by task in row order, and the row numbers; overlapping windows are averaged."""

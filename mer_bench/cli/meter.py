@@ -15,21 +15,25 @@ class Meter:
     """Starts with a run; `read` says what the run has taken so far.
 
     The first run of a process also bears the start of the process.
+
+    Args:
+        before: seconds that the run took before, as its share of what several runs did together.
     """
 
     _used = False
 
-    def __init__(self) -> None:
+    def __init__(self, before: float = 0.0) -> None:
+        self._before = before
         self._wall, self._cpu = time.perf_counter(), time.process_time() if Meter._used else 0.0
         self._startup = 0.0 if Meter._used else process_age()
         Meter._used = True
 
     def read(self, device: torch.device) -> dict[str, Any]:
         """Measured fields of `Cost`, for a run on this device."""
-        wall, cuda = time.perf_counter() - self._wall, device.type == "cuda"
+        wall, cuda = time.perf_counter() - self._wall + self._before, device.type == "cuda"
         return {
             "wall_seconds": round(wall, 3),
-            "cpu_seconds": round(time.process_time() - self._cpu, 3),
+            "cpu_seconds": round(time.process_time() - self._cpu + self._before, 3),
             "gpu_seconds": round(wall, 3) if cuda else None,
             "startup_seconds": None if self._startup is None else round(self._startup, 3),
             "peak_memory_bytes": peak_memory(device),

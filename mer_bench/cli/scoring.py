@@ -190,6 +190,7 @@ def make_record(
         ),
         code=record.code(run.recipe.settings),
         environment=record.environment(**machine(command)),
+        executor=chosen.get("executor", "eager"),
         files=files,
         finished_utc=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )

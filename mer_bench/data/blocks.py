@@ -7,6 +7,7 @@ of the items is a function of (seed, epoch) alone; draws are a function of (seed
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -54,15 +55,17 @@ class Block:
         keep = {m: k.to(device) for m, k in self.keep.items()} if self.keep is not None else None
         return Block(self.items.to(device), self.widths, self.store.on(device), self.seed, self.condition, keep)
 
+    def draws(self, n: int) -> Tensor:
+        """`n` uniform numbers per item, (steps, members, batch, n)."""
+        if self._draws is None or self._draws.shape[-1] != n:
+            generator = torch.Generator().manual_seed(self.seed)
+            self._draws = torch.rand((*self.items.shape, n), generator=generator).to(self.items.device)
+        return self._draws
+
     def batch(self, step: int, n_draws: int = 0, member: int = 0) -> Batch:
         """The batch of one step of one member, with `n_draws` uniform numbers per item."""
-        items = self.items[step, member]
-        if self._draws is None or self._draws.shape[-1] != n_draws:
-            generator = torch.Generator().manual_seed(self.seed)
-            draws = torch.rand((*self.items.shape, n_draws), generator=generator)
-            self._draws = draws.to(items.device)
         widths = {name: int(width[step]) for name, width in self.widths.items()}
-        return self.store.gather(items, widths, self._draws[step, member], self.keep)
+        return self.store.gather(self.items[step, member], widths, self.draws(n_draws)[step, member], self.keep)
 
     def frames(self, step: int, task: str, member: int = 0) -> Tensor:
         """What each prediction of a step is about: rows of items, or label frames (-1 where a window has ended)."""
@@ -76,12 +79,20 @@ def _widths(lengths: Mapping[str, NDArray[np.int64]], items: NDArray[np.int64], 
     return {name: -(-width // pad_to) * pad_to for name, width in longest.items()}
 
 
+def spread(n: int, epoch: int) -> NDArray[np.int64]:
+    """A permutation of `n` whose values, as shares of n, hardly depend on n (the golden-ratio sequence of Weyl)."""
+    start = derive(epoch, "spread") / 2**63
+    keys = (start + np.arange(n) * (math.sqrt(5) - 1) / 2) % 1
+    return keys.argsort(kind="stable").argsort(kind="stable")
+
+
 class TrainBlocks:
     """Training blocks, reshuffled each epoch; usable as a dataloader.
 
-    Items are put in random order, sorted by their length with jitter, and cut into batches whose order is shuffled
-    again: batches of like length waste little on padding. The last, smaller batch is a block of
-    its own, so that no item is ever dropped.
+    Items are put in random order, sorted by their length with jitter, and cut into batches: batches of like length
+    waste little on padding. Which length comes when follows a low-discrepancy sequence that is the same for all seeds
+    and folds, so that runs trained side by side need the same padding at the same step. The last, smaller batch is a
+    block of its own, so that no item is ever dropped.
 
     Args:
         store: where the rows are.
@@ -141,7 +152,7 @@ class TrainBlocks:
             blur = 1 + self.JITTER * rng.uniform(-1, 1, len(full))
             full = full[np.argsort(self._total[full] * blur, kind="stable")]
         batches = full.reshape(n_full, self.batch_size)
-        return batches[rng.permutation(n_full)], rest
+        return batches[spread(n_full, self.epoch)], rest
 
     def __iter__(self) -> Iterator[Block]:
         batches, rest = self.order()

@@ -218,6 +218,10 @@ class MERDataModule(LightningDataModule):
         assert self._store is not None
         return self._store
 
+    def share(self, store: Store) -> None:
+        """Use the data of another datamodule of the same fold and settings instead of reading them again."""
+        self._store = store
+
     @property
     def lengths(self) -> dict[str, NDArray[np.int64]]:
         """Lengths of all views by modality, on the host."""
@@ -244,7 +248,7 @@ class MERDataModule(LightningDataModule):
             pad_to=self.pad_to,
         )
 
-    def _eval_blocks(self, part: str, condition: str = "full") -> EvalBlocks:
+    def eval_blocks(self, part: str, condition: str = "full") -> EvalBlocks:
         """Every view of a part once, under a condition."""
         views, keep = self.parts[part], None
         if condition != "full":
@@ -261,15 +265,15 @@ class MERDataModule(LightningDataModule):
 
     def val_dataloader(self) -> EvalBlocks | list[EvalBlocks]:
         """The validation part; no loader where the protocol has none."""
-        return self._eval_blocks("val") if len(self.parts["val"]) else []
+        return self.eval_blocks("val") if len(self.parts["val"]) else []
 
     def test_dataloader(self) -> list[EvalBlocks]:
         """The test part, once per condition."""
-        return [self._eval_blocks("test", name) for name in self.condition_names]
+        return [self.eval_blocks("test", name) for name in self.condition_names]
 
     def predict_dataloader(self) -> EvalBlocks:
         """Every item of the file, labelled or not."""
-        return self._eval_blocks("all")
+        return self.eval_blocks("all")
 
 
 def _standardise(values: NDArray[np.float32], rows: NDArray[np.bool_]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,18 @@ class EpochLog(Callback):
         row = {"epoch": trainer.current_epoch, "steps": pl_module.steps, "seconds": f"{pl_module.train_seconds:.3f}"}
         row |= {name: f"{x:.9g}" for name, x in {**pl_module.epoch_means(), **values}.items()}
         self.rows.append(row)
-        names = list(dict.fromkeys(name for r in self.rows for name in r))
-        temporary = self.path.with_suffix(".part")
-        with temporary.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, names, restval="")
-            writer.writeheader()
-            writer.writerows(self.rows)
-        temporary.replace(self.path)
+        write_log(self.path, self.rows)
+
+
+def write_log(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the rows of a `metrics.csv`, whole or not at all."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    temporary = path.with_suffix(".part")
+    with temporary.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, names, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(path)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

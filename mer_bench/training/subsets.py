@@ -148,6 +148,8 @@ class JointSubsets(SubsetSchedule):
 class AlternatingSubsets(SubsetSchedule):
     """One subset per step, in turn: all modalities, then each one alone."""
 
+    by_step = True
+
     def bind(self, features: Features, tasks: Tasks) -> None:
         """List the subsets."""
         self.subsets = list(weighted_subsets(features, schedule="AlternatingSubsets"))
