@@ -39,8 +39,12 @@ def prepare_apart(corpus: str, request: Request, out: Path | None, memory_gb: fl
     Raises:
         UserError: as `prepare`, or the child needs more memory, or is ended by a signal.
     """
-    asked = {"corpus": corpus, "request": _packed(request), "out": None if out is None else str(out)}
-    asked["memory"] = int(memory_gb * GIGABYTE)
+    asked = {
+        "corpus": corpus,
+        "request": _packed(request),
+        "out": None if out is None else str(out),
+        "memory": int(memory_gb * GIGABYTE),
+    }
     command = [sys.executable, "-P", "-c", CODE]  # -P: nothing is imported from the folder one happens to be in
     paths = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=paths) as child:

@@ -37,7 +37,7 @@ class Reference(NamedTuple):
 
     code: str
     key: str
-    count: int
+    elements: int
 
 
 class Storage:
@@ -100,9 +100,9 @@ def load_storage(raw: Any, where: str) -> Storage:
         raise ValueError("a tensor's storage is big-endian, or not the only one in its string")
     kind = np.dtype(reference.code)
     count = int.from_bytes(raw[start : start + 8], "little")
-    if count != reference.count or len(raw) - start - 8 != count * kind.itemsize:
+    if count != reference.elements or len(raw) - start - 8 != count * kind.itemsize:
         raise ValueError(
-            f"a tensor's storage declares {reference.count} x {kind}, but holds {len(raw) - start - 8} bytes"
+            f"a tensor's storage declares {reference.elements} x {kind}, but holds {len(raw) - start - 8} bytes"
         )
     return Storage(np.frombuffer(raw, kind, count, start + 8) if count else np.empty(0, kind))
 
