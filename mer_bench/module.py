@@ -225,11 +225,11 @@ class FusionModule(LightningModule):
         return {**{f"val/{name}": value for name, value in values.items()}, "val/selection": selection}
 
     def test_step(self, block: Block, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Keep the outputs of one block of the test part under one condition."""
+        """Keep the outputs of one block of the test part, cut to one subset of its modalities."""
         self._keep(block)
 
     def on_test_epoch_end(self) -> None:
-        """Hand over the predictions by condition: row numbers, and raw outputs by task."""
+        """Hand over the predictions by subset of the modalities: row numbers, and raw outputs by task."""
         self.predictions = {}
         for condition in list(self._kept):
             outputs, _, rows = self._collect(condition)

@@ -77,7 +77,6 @@ def evaluate(name: str, command: Command, options: Options) -> None:
         elif name == "test":
             from mer_bench.cli.scoring import score_all
 
-            command.trainer.test(command.model, command.datamodule, verbose=False)
             for condition, metrics in score_all(command).items():
                 print(condition, *(f"{metric} {value:.4f}" for metric, value in metrics.items()))
         else:

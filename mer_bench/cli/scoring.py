@@ -13,21 +13,17 @@ import torch
 from numpy.typing import NDArray
 
 from mer_bench.data.corpora import corpora
-from mer_bench.data.splits import targets
 from mer_bench.data.views import frame_offsets
 from mer_bench.merh5 import FeatureFile
-from mer_bench.metrics import by_group, cluster_statistics, group_summary, score
-from mer_bench.metrics.families import ADDITIVE
-from mer_bench.protocol import Protocol
 from mer_bench.results import atomic, record
+from mer_bench.results.predictions import Predictions
+from mer_bench.results.scores import PROJECTION, Scores, score_run
 from mer_bench.runs import Run, numeric
-from mer_bench.types import Tasks
+from mer_bench.training.projection import additive_projection
 
 if TYPE_CHECKING:
     from mer_bench.cli.lightning import Command
     from mer_bench.cli.meter import Meter
-
-Outputs = Mapping[str, Mapping[str, NDArray[Any]]]
 
 
 def write_results(run: Run, command: Command, chosen: Mapping[str, Any], meter: Meter) -> Path:
@@ -42,26 +38,29 @@ def write_results(run: Run, command: Command, chosen: Mapping[str, Any], meter: 
     Returns:
         Path of the record.
     """
-    command.trainer.test(command.model, command.datamodule, verbose=False)
-    rows, ids, lengths = layout(command)
-    outputs = {
-        f"{condition}/{task}": kept[task]
-        for condition, kept in command.model.predictions.items()
-        for task in command.model.tasks
-    }
     path = run.folder / "predictions.npz"
+    ids, outputs, lengths = predict_test(command)
     files = {path.name: record.write_predictions(path, ids, outputs, lengths)}
-    written = record.read_predictions(path).outputs
-    by_condition: dict[str, dict[str, NDArray[Any]]] = {}
-    for name, values in written.items():
-        condition, task = name.split("/")
-        by_condition.setdefault(condition, {})[task] = values
-    metrics, groups, clusters = score_predictions(run.protocol, run.file, command.model.tasks, by_condition, rows)
-    if clusters:
-        files["clusters.npz"] = write_clusters(run.folder / "clusters.npz", clusters)
-    finished = make_record(run, command, chosen, metrics, groups, files, meter)
-    record.write_record(run.folder, finished)
+    scores = score_run(run.protocol, run.file, run.modalities, record.read_predictions(path))
+    if scores.clusters:
+        files["clusters.npz"] = write_clusters(run.folder / "clusters.npz", scores.clusters)
+    record.write_record(run.folder, make_record(run, command, chosen, meter, scores, files))
     return run.folder / record.NAME
+
+
+def predict_test(command: Command) -> Predictions:
+    """What the module says of the test part, cut to each subset of the modalities, and its additive projection."""
+    model, data = command.model, command.datamodule
+    command.trainer.test(model, data, verbose=False)
+    _, ids, lengths = layout(command)
+    answers = {**model.predictions}
+    if data.level == "item":
+        model.to(command.trainer.strategy.root_device)
+        projected = additive_projection(model, data)
+        if projected is not None:
+            answers[PROJECTION] = projected
+    outputs = {f"{subset}/{task}": kept[task] for subset, kept in answers.items() for task in model.tasks}
+    return Predictions(ids, outputs, lengths)
 
 
 def write_diverged(run: Run, command: Command, meter: Meter) -> None:
@@ -69,7 +68,9 @@ def write_diverged(run: Run, command: Command, meter: Meter) -> None:
     model = command.model
     chosen: dict[str, Any] = {"val": {}, "epoch": None, "epochs": command.trainer.current_epoch}
     chosen |= {"train_seconds": model.train_seconds, "steps": model.steps}
-    record.write_record(run.folder, make_record(run, command, chosen, {}, {}, {}, meter, status="diverged"))
+    record.write_record(
+        run.folder, make_record(run, command, chosen, meter, Scores({}, {}, {}, {}), {}, status="diverged")
+    )
 
 
 def layout(command: Command) -> tuple[NDArray[np.int64], list[str], NDArray[np.int64] | None]:
@@ -86,48 +87,10 @@ def layout(command: Command) -> tuple[NDArray[np.int64], list[str], NDArray[np.i
     return rows, [file.ids[i] for i in items], lengths
 
 
-def score_predictions(
-    protocol: Protocol, file: FeatureFile, tasks: Tasks, outputs: Outputs, rows: NDArray[np.int64]
-) -> tuple[dict[str, dict[str, float]], dict[str, Any], dict[str, NDArray[Any]]]:
-    """Metrics by condition, group summaries under `full`, and cluster statistics of the primary metric by condition."""
-    truth = {}
-    for name, spec in tasks.items():
-        values, mask = targets(file, name, spec)
-        truth[name] = (values[rows], mask[rows])
-    people = cluster_of_rows(protocol, file, tasks, rows)
-    metrics = {condition: score(tasks, protocol.metrics, kept, truth) for condition, kept in outputs.items()}
-    groups = {}
-    for metric in protocol.metrics:
-        summary = group_summary(by_group(tasks, metric, outputs["full"], truth, people), metric)
-        if summary is not None:
-            plain: dict[str, Any] = dict(summary)
-            groups[metric] = record.GroupScores(key=protocol.cluster, **plain)
-    task, _, name = protocol.primary.partition("/")
-    clusters: dict[str, NDArray[Any]] = {}
-    if (name, tasks[task].kind) in ADDITIVE:
-        for condition, kept in outputs.items():
-            found = cluster_statistics(tasks, protocol.primary, kept, truth, people)
-            clusters[condition] = found.values
-        clusters["names"] = np.array(found.clusters).astype(np.bytes_)
-    return metrics, groups, clusters
-
-
-def cluster_of_rows(protocol: Protocol, file: FeatureFile, tasks: Tasks, rows: NDArray[np.int64]) -> NDArray[np.str_]:
-    """The independent unit (speaker, subject, recording) of each prediction."""
-    names = file.group(protocol.cluster)
-    name, spec = next(iter(tasks.items()))
-    if spec.level == "item":
-        return names[rows]
-    offsets = frame_offsets(file, spec.labels or name)
-    return names[np.searchsorted(offsets, rows, side="right") - 1]
-
-
 def score_all(command: Command) -> dict[str, dict[str, float]]:
-    """Metrics by condition of the predictions that a module holds after a test."""
-    rows, *_ = layout(command)
+    """Metrics by condition of the test part."""
     data = command.datamodule
-    outputs = {c: {t: kept[t] for t in data.tasks} for c, kept in command.model.predictions.items()}
-    return score_predictions(data.protocol, data.file, data.tasks, outputs, rows)[0]
+    return score_run(data.protocol, data.file, data.modalities, predict_test(command)).metrics
 
 
 def write_clusters(path: Path, arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -145,10 +108,9 @@ def make_record(
     run: Run,
     command: Command,
     chosen: Mapping[str, Any],
-    metrics: Mapping[str, Mapping[str, float]],
-    groups: Mapping[str, Any],
-    files: Mapping[str, str],
     meter: Meter,
+    scores: Scores,
+    files: Mapping[str, str],
     status: record.Status = "ok",
 ) -> record.Record:
     """The record of a run."""
@@ -172,8 +134,9 @@ def make_record(
         modalities=tuple(run.modalities),
         synthetic=run.file.synthetic,
         status=status,
-        metrics=metrics,
-        groups=groups,
+        metrics=scores.metrics,
+        groups=scores.groups,
+        confusion=scores.confusion,
         items={"train": len(parts["train"]), "validation": len(parts["val"]), "test": len(parts["test"])},
         selection=record.Selection(
             rule=run.protocol.selection if trained else "none",
@@ -224,7 +187,7 @@ def summary_lines(path: Path) -> str:
         lines.append(f"{part:<11} {chosen.metric} {chosen.val_score:.4f}{epoch}")
     scores = "  ".join(f"{m} {found.metrics['full'][m]:.4f}" for m in found.protocol.metrics)
     lines.append(f"test        {scores}")
-    others = {c: v for c, v in found.metrics.items() if c != "full" and not c.startswith("missing_")}
+    others = {c: v for c, v in found.metrics.items() if c != "full" and not c.startswith(("missing_", "emap"))}
     for condition, values in others.items():
         lines.append(f"  {condition:<14} {found.protocol.primary} {values[found.protocol.primary]:.4f}")
     return "\n".join([*lines, f"record      {path}"])

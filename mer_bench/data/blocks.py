@@ -35,8 +35,8 @@ class Block:
         widths: by modality, the padded length of each step, known on the host.
         store: where the rows are.
         seed: of the uniform draws of this block.
-        condition: name of the condition at test; `full` while training.
-        keep: by modality, (all items,) bool, for conditions at test.
+        condition: which modalities the items are left with at test; `full` while training.
+        keep: by modality, (all items,) bool, for subsets at test.
     """
 
     items: Tensor

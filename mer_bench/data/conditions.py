@@ -1,22 +1,28 @@
 """What is missing at test: from a condition to the availability of every modality of every item. numpy only.
 
 Rate η is the share of present (item, modality) pairs that are removed, each item keeping at least one; items that
-natively lack a modality keep that (science.md 2). Masks are a function of the item's id, the modality, the rate and the
+natively lack a modality keep that. Masks are a function of the item's id, the modality, the rate and the
 mask number alone, so they are the same for every method, fold and machine.
+
+However many conditions there are, an item can only be left with one of the 2^M subsets of its modalities, and what a
+method says of an item depends on nothing else. So a method is asked once for each subset, and every condition is put
+together from the answers.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mer_bench.protocol import Condition
 
-#: stored masks per rate (science.md 2)
+#: stored masks per rate
 MASKS = 10
+FULL = "full"
 Available = dict[str, NDArray[np.bool_]]
 
 
@@ -26,7 +32,7 @@ def condition_names(conditions: Sequence[Condition], modalities: Sequence[str]) 
     For two modalities `no_<a>` is `only_<b>`: both names are kept, so that tables read the same for any number.
     Rates above (M-1)/M cannot be reached when each item keeps one, and are left out.
     """
-    names = ["full"]
+    names = [FULL]
     if len(modalities) < 2:
         return names
     for condition in conditions:
@@ -79,3 +85,57 @@ def _uniform(ids: Sequence[str], salt: str) -> NDArray[np.float64]:
     """One uniform number in [0, 1) per id, independent between salts."""
     digests = b"".join(hashlib.blake2b(f"{salt}/{i}".encode(), digest_size=8).digest() for i in ids)
     return np.frombuffer(digests, dtype="<u8").astype(np.float64) / 2.0**64
+
+
+def subsets_left(names: Sequence[str], ids: Sequence[str], present: Available) -> dict[str, NDArray[np.int64]]:
+    """Which modalities each item is left with, by condition: (items,) numbers whose bit k says that it has the k-th.
+
+    An item that loses nothing counts as having all, so that one answer stands for whatever it has.
+
+    Args:
+        names: of the conditions.
+        ids: the items' ids.
+        present: native presence by modality, (items,) each; its order is that of the bits.
+    """
+    everything = (1 << len(present)) - 1
+    native = _bits(present)
+    found = {}
+    for name in names:
+        kept = _bits(available(name, ids, present))
+        found[name] = np.where(kept == native, everything, kept)
+    return found
+
+
+def _bits(present: Available) -> NDArray[np.int64]:
+    columns = [has.astype(np.int64) << k for k, has in enumerate(present.values())]
+    return np.sum(columns, axis=0, dtype=np.int64)
+
+
+def subset_name(subset: int, modalities: Sequence[str]) -> str:
+    """What a subset is called: as the condition that leaves it, where there is one."""
+    kept = [m for k, m in enumerate(modalities) if subset >> k & 1]
+    lost = [m for m in modalities if m not in kept]
+    if not lost:
+        return FULL
+    if len(kept) == 1:
+        return f"only_{kept[0]}"
+    if len(lost) == 1:
+        return f"no_{lost[0]}"
+    return "-".join(kept) or "none"
+
+
+def assemble(
+    answers: Mapping[str, NDArray[Any]], subsets: NDArray[np.int64], modalities: Sequence[str]
+) -> NDArray[Any]:
+    """What a method says under one condition.
+
+    Args:
+        answers: outputs (rows, size) by the name of the subset that every row was cut to.
+        subsets: (rows,) what each row is left with, as from `subsets_left`.
+        modalities: in the order of the bits.
+    """
+    found = np.empty_like(answers[FULL])
+    for subset in np.unique(subsets).tolist():
+        rows = subsets == subset
+        found[rows] = answers[subset_name(subset, modalities)][rows]
+    return found

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mer_bench.data.blocks import EvalBlocks, TrainBlocks
 from mer_bench.data.choice import choose_modalities
-from mer_bench.data.conditions import available, condition_names
+from mer_bench.data.conditions import FULL, condition_names, subset_name, subsets_left
 from mer_bench.data.corpora import find_protocol
 from mer_bench.data.files import find_features
 from mer_bench.data.splits import make_split, targets
@@ -248,28 +248,26 @@ class MERDataModule(LightningDataModule):
             pad_to=self.pad_to,
         )
 
-    def eval_blocks(self, part: str, condition: str = "full") -> EvalBlocks:
-        """Every view of a part once, under a condition."""
-        views, keep = self.parts[part], None
-        if condition != "full":
-            rows = np.unique(self.views.item[views])
-            now = available(condition, [self.file.ids[i] for i in rows], {m: p[rows] for m, p in self._present.items()})
-            keep = {}
-            for m, has in self._present.items():
-                kept = has.copy()
-                kept[rows] = now[m]
-                keep[m] = kept[self.views.item]
-        return EvalBlocks(
-            self.store, views, self.lengths, batch_size=self.eval_batch_size, condition=condition, keep=keep
-        )
+    def eval_blocks(self, part: str, subset: int | None = None) -> EvalBlocks:
+        """Every view of a part once, cut to a subset of its modalities (a number, see `conditions`)."""
+        views, keep, name = self.parts[part], None, FULL
+        if subset is not None:
+            name = subset_name(subset, self.modalities)
+            keep = {m: np.full(len(self.views), bool(subset >> k & 1)) for k, m in enumerate(self.modalities)}
+        return EvalBlocks(self.store, views, self.lengths, batch_size=self.eval_batch_size, condition=name, keep=keep)
 
     def val_dataloader(self) -> EvalBlocks | list[EvalBlocks]:
         """The validation part; no loader where the protocol has none."""
         return self.eval_blocks("val") if len(self.parts["val"]) else []
 
     def test_dataloader(self) -> list[EvalBlocks]:
-        """The test part, once per condition."""
-        return [self.eval_blocks("test", name) for name in self.condition_names]
+        """The test part as it is, and cut to each subset of the modalities that a condition leaves to an item."""
+        rows = np.unique(self.views.item[self.parts["test"]])
+        present = {m: has[rows] for m, has in self._present.items()}
+        left = subsets_left(self.condition_names, [self.file.ids[i] for i in rows], present)
+        everything = (1 << len(self.modalities)) - 1
+        subsets = sorted({everything, *np.unique(list(left.values())).tolist()}, reverse=True)
+        return [self.eval_blocks("test"), *(self.eval_blocks("test", subset) for subset in subsets[1:])]
 
     def predict_dataloader(self) -> EvalBlocks:
         """Every item of the file, labelled or not."""

@@ -184,6 +184,29 @@ class GroupScores:
 
 
 @dataclass(frozen=True)
+class Confusion:
+    """How often which class was taken for which, over the whole test part.
+
+    Attributes:
+        names: of the classes; ``absent`` and ``present`` for a label.
+        counts: truth before prediction.
+    """
+
+    names: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        """Refuse what is no square of counts."""
+        for name in self.names:
+            readable(name, "confusion.names", 64)
+        rows = [len(self.counts), *map(len, self.counts)]
+        if any(row != len(self.names) for row in rows) or any(n < 0 for row in self.counts for n in row):
+            raise UserError(
+                f"confusion: counts of {len(self.names)} classes; expected a square of whole numbers from 0"
+            )
+
+
+@dataclass(frozen=True)
 class Cost:
     """What the run took. All but `train_seconds` and `steps` count its last process: an interrupted one is not added.
 

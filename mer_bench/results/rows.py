@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mer_bench.results.facts import MethodFacts
-from mer_bench.results.samples import PROJECTION, Design, Entry, Grid, Key
+from mer_bench.results.samples import PROJECTED, PROJECTION, Design, Entry, Grid, Key
 from mer_bench.results.statistics import (
     Difference,
     Estimate,
@@ -133,9 +133,9 @@ def make_row(key: Key, grid: Grid, plan: Design, rule: Rule, verdicts: Verdicts)
 
 def _gain(grid: Grid, plan: Design, rule: Rule, sample: Array | None) -> Difference | None:
     """Paired with the projection of the same networks; None where the projection was not scored in every run."""
-    if sample is None or PROJECTION not in plan.shared_conditions(grid):
+    if sample is None or not {PROJECTION, PROJECTED} <= plan.shared_conditions(grid):
         return None
-    return rule.difference(sample, plan.sample(grid, PROJECTION), same_runs=True)
+    return rule.difference(plan.sample(grid, PROJECTED), plan.sample(grid, PROJECTION), same_runs=True)
 
 
 def _missing_auc(grid: Grid, plan: Design, rule: Rule, sample: Array | None) -> Estimate | None:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from mer_bench.metrics.clusters import ClusterStatistics
 
 FULL = "full"
-PROJECTION = "emap"  # the additive projection of the network, scored on the same items as `full`
+#: the additive projection of the network, and the network itself, on the items chosen for it; see `scores`
+PROJECTION, PROJECTED = "emap", "emap_full"
 
 
 class Entry(NamedTuple):

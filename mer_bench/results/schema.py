@@ -18,10 +18,12 @@ from mer_bench.metrics.definitions import METRICS, split
 from mer_bench.results.canonical import digest
 from mer_bench.results.decode import decode
 from mer_bench.results.facts import (
+    ADDED,
     NAME,
     SHA,
     VALUE,
     Code,
+    Confusion,
     Cost,
     Feature,
     GroupScores,
@@ -64,8 +66,10 @@ class Record:
         modalities: those that the method used.
         synthetic: invented data.
         status: how it ended; only ``ok`` has metrics.
-        metrics: by condition (``full``, ``no_audio``, ...), by ``task/metric``.
+        metrics: by condition (``full``, ``no_audio``, ``missing_0.2``, ``emap``), by ``task/metric``; of a rate, the
+            mean over its masks.
         groups: by ``task/metric``, under ``full``.
+        confusion: by task of classes, or ``task/label``, under ``full``.
         items: number of items by part (train, validation, test).
         selection: of the weights.
         cost: of the run.
@@ -102,6 +106,7 @@ class Record:
     warnings: tuple[str, ...] = ()
     finished_utc: str = ""
     schema: str = SCHEMA
+    confusion: Mapping[str, Confusion] = field(default_factory=dict, metadata=ADDED)
 
     def __post_init__(self) -> None:
         """Refuse what no run can have left."""
@@ -143,7 +148,7 @@ class Record:
 
     def numbers(self) -> dict[str, Any]:
         """What two runs of the same key must agree in: everything but time, machine and provenance."""
-        kept = ("status", "metrics", "groups", "items", "selection", "files")
+        kept = ("status", "metrics", "groups", "confusion", "items", "selection", "files")
         content = self.plain()
         block = {name: content[name] for name in kept}
         block["files"] = {"predictions.npz": content["files"].get("predictions.npz", "")}

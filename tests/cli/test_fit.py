@@ -40,28 +40,30 @@ def test_a_run_leaves_a_record_that_its_predictions_give_again(home, capsys):
     record = read_record(run / "record.json")
     assert record.synthetic and record.status == "ok" and record.modalities == ("audio", "text")
     assert record.run_key.startswith(run.name)
-    assert {"full", "only_audio", "no_text", "missing_0.5_9"} <= record.metrics.keys()
+    assert {"full", "only_audio", "no_text", "missing_0.5", "emap"} <= record.metrics.keys()
     file = FeatureFile("features/iemocap.h5")
     predictions = read_predictions(run / "predictions.npz", record.files["predictions.npz"])
     rows = np.array([file.ids.index(i) for i in predictions.ids])
     assert set(file.group("session")[rows]) == {"Ses01"}
     data = mer_bench.build("iemocap_concat", **{"data.modalities": ["audio", "text"]})[1]
     values, mask = targets(file, "emotion", data.tasks["emotion"])
-    for condition, metrics in record.metrics.items():
-        outputs = {"emotion": predictions.outputs[f"{condition}/emotion"]}
+    for condition, subset in {"full": "full", "no_text": "only_audio", "only_text": "only_text"}.items():
+        outputs = {"emotion": predictions.outputs[f"{subset}/emotion"]}
         again = score(data.tasks, data.metrics, outputs, {"emotion": (values[rows], mask[rows])})
-        assert again == pytest.approx(metrics, abs=1e-9)
+        assert again == pytest.approx(record.metrics[condition], abs=1e-9)
+    counts = np.array(record.confusion["emotion"].counts)
+    assert counts.sum() == mask[rows].sum()
+    assert np.mean(counts.diagonal() / counts.sum(axis=1)) == pytest.approx(record.metrics["full"]["emotion/ua"])
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["init_args"]["fold"] == 0
     assert len((run / "metrics.csv").read_text().splitlines()) == 3
     assert "emotion/ua" in capsys.readouterr().out
 
 
-def test_removing_all_of_a_modality_is_the_only_condition(home):
-    """`no_text` and `only_audio` are the same with two modalities, and differ from `full`."""
+def test_a_method_is_asked_once_for_each_subset(home):
     assert main(FIT) == 0
     outputs = read_predictions(folder() / "predictions.npz").outputs
-    assert np.array_equal(outputs["no_text/emotion"], outputs["only_audio/emotion"])
-    assert not np.array_equal(outputs["no_text/emotion"], outputs["full/emotion"])
+    assert set(outputs) == {f"{name}/emotion" for name in ("full", "only_audio", "only_text", "emap")}
+    assert not np.array_equal(outputs["only_audio/emotion"], outputs["full/emotion"])
 
 
 def test_a_recorded_run_is_not_trained_again(home, capsys):

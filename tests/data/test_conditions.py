@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mer_bench.data.conditions import MASKS, available, condition_names
+from mer_bench.data.conditions import (
+    MASKS,
+    assemble,
+    available,
+    condition_names,
+    subset_name,
+    subsets_left,
+)
 from mer_bench.protocol import Condition
 
 ALL = (Condition("full"), Condition("only"), Condition("no"), Condition("missing", (0.1, 0.5, 0.6)))
@@ -70,3 +77,27 @@ def test_only_and_no():
     assert available("no_a", ["x", "y"], present)["b"].tolist() == [True, True]
     with pytest.raises(ValueError, match="not enough values"):
         available("missing_half", ["x", "y"], present)
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(1, 40), m=st.integers(2, 5), seed=st.integers(0, 99))
+def test_every_condition_is_put_together_from_subsets(n, m, seed):
+    """Whatever a method says of an item, as long as it depends on what the item is left with."""
+    rng = np.random.default_rng(seed)
+    names = [f"m{k}" for k in range(m)]
+    present = {name: rng.random(n) < 0.8 for name in names}
+    ids = [f"id{i}" for i in range(n)]
+    items = rng.normal(size=n)
+
+    def method(available):
+        weights = items[:, None] ** np.arange(1, m + 1)
+        return (np.stack([available[name] for name in names], axis=1) * weights).sum(axis=1)[:, None]
+
+    answers = {
+        subset_name(subset, names): method({x: present[x] & bool(subset >> k & 1) for k, x in enumerate(names)})
+        for subset in range(2**m)
+    }
+    assert len(answers) == 2**m
+    conditions = condition_names(ALL, names)
+    for condition, left in subsets_left(conditions, ids, present).items():
+        assert np.array_equal(assemble(answers, left, names), method(available(condition, ids, present))), condition
