@@ -62,6 +62,12 @@ class ItemKFold:
     k: int
 
 
+#: a protocol of more folds than this is searched in blocks, and how many blocks there are (five: ours)
+MANY_FOLDS = 10
+BLOCKS = 5
+#: ends the name of the protocol under which the blocks are searched
+SEARCH = ".search"
+
 SplitRule = LeaveOneGroupOut | OfficialTable | GroupKFold | ItemKFold
 
 
@@ -161,3 +167,20 @@ class Corpus:
     about: str
     citation: str
     protocols: tuple[Protocol, ...]
+
+
+def searched(protocol: Protocol) -> Protocol:
+    """The protocol under which settings are searched: itself, or, with many folds, five fixed blocks of its groups.
+
+    A block's settings serve every fold whose group is in it. They are searched without the block: it is the test part
+    of the search's fold, and stays locked. The groups are dealt by hash; the next block validates.
+    """
+    if not isinstance(protocol.split, LeaveOneGroupOut) or protocol.folds <= MANY_FOLDS:
+        return protocol
+    return dataclasses.replace(
+        protocol,
+        name=protocol.name + SEARCH,
+        split=GroupKFold(protocol.split.key, BLOCKS),
+        folds=BLOCKS,
+        conditions=(Condition("full"),),
+    )

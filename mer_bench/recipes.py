@@ -13,13 +13,15 @@ import functools
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from mer_bench import tuned
 from mer_bench.errors import UserError, did_you_mean
+from mer_bench.tuned import Tuned
 
 PACKAGE = Path(__file__).parent
 #: rooms whose public classes may be named by their short name in a YAML file
@@ -40,6 +42,7 @@ class Recipe:
         card: what `configs/method/<slug>.yaml` says of the method.
         settings: the merged dictionary, class names in full, without `card` and `extends`.
         files: the YAML files it was made from, general first.
+        tuned: what a search says of the run's fold; None without a search.
     """
 
     name: str
@@ -48,6 +51,7 @@ class Recipe:
     card: Settings
     settings: Settings
     files: tuple[Path, ...] = field(default=())
+    tuned: Tuned | None = None
 
 
 def packaged_configs() -> Path:
@@ -286,11 +290,29 @@ def resolve(names: Iterable[str], overrides: Iterable[tuple[str, str]] = ()) -> 
     for path in files:
         dataset = path.stem if path.parent.name == "data" else dataset
         method = path.stem if path.parent.name == "method" else method
-    for key, text in overrides:
-        set_dotted(merged, key, parse_value(text))
+    values = [(key, parse_value(text)) for key, text in overrides]
+    found = _searched(merged, values)
+    for key, value in values:
+        set_dotted(merged, key, value)
     card = merged.pop("card", {})
     settings = expand_names(merged)
-    return Recipe(name, dataset, method or name.partition("_")[2] or name, card, settings, files)
+    return Recipe(name, dataset, method or name.partition("_")[2] or name, card, settings, files, found)
+
+
+def _searched(merged: Settings, values: list[tuple[str, Any]]) -> Tuned | None:
+    """Put the settings that a search chose for the run's fold in place; the fold itself may be among the values."""
+    if "tuned" not in merged:
+        return None
+    part = tuned.read(merged.pop("tuned"))
+    for key, value in part["set"].items():
+        set_dotted(merged, key, value)
+    last = dict(values)
+    data = merged.get("data", {}).get("init_args", {})
+    fold, protocol = (last.get(f"data.{name}", data.get(name, 0)) for name in ("fold", "protocol"))
+    found = tuned.choose(part, fold, protocol, last)
+    for key, value in found.settings.items():
+        set_dotted(merged, key, value)
+    return found
 
 
 def _files_of(given: str) -> tuple[Path, ...]:
@@ -339,5 +361,5 @@ def per_modality(recipe: Recipe, available: Iterable[str]) -> list[Recipe]:
     runs = []
     for modality in asked:
         settings = merge(recipe.settings, {"data": {"init_args": {"modalities": [modality]}}})
-        runs.append(Recipe(recipe.name, recipe.dataset, recipe.method, recipe.card, settings, recipe.files))
+        runs.append(replace(recipe, settings=settings))
     return runs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from mer_bench.errors import UserError, did_you_mean
 from mer_bench.merh5 import FeatureFile
 from mer_bench.protocol import Protocol
 from mer_bench.recipes import Recipe, Settings
-from mer_bench.results.record import run_key
+from mer_bench.results.record import run_key, settings_hash
 
 #: settings that cannot change a number
 SILENT = {
@@ -82,8 +83,9 @@ def _run(recipe: Recipe, protocol: Protocol, file: FeatureFile, plain: list[str]
     data["modalities"] = list(data.get("modalities") or plain)
     data["protocol"] = protocol.name
     fold, seed = _whole(data.get("fold", 0), "data.fold"), _whole(settings.get("seed_everything", 0), "seed_everything")
-    key = run_key(numeric(settings), protocol.hash, file.content_sha256, fold, seed)
-    spelt = Recipe(recipe.name, recipe.dataset, recipe.method, recipe.card, settings, recipe.files)
+    spelt = dataclasses.replace(recipe, settings=settings)
+    searched = {} if spelt.tuned is None else {"tuned": spelt.tuned.search}
+    key = run_key({**numeric(settings), **searched}, protocol.hash, file.content_sha256, fold, seed)
     return Run(spelt, protocol, file, fold, seed, key, Path(runs) / protocol.name / recipe.method / key[:16])
 
 
@@ -102,3 +104,16 @@ def numeric(settings: Settings) -> Settings:
     for name in SILENT["data"]:
         kept.get("data", {}).get("init_args", {}).pop(name, None)
     return kept
+
+
+def row_hash(recipe: Recipe) -> str:
+    """What rows of a table are told apart by: the settings, or those that were searched and the search itself.
+
+    The folds of a searched row differ in what was chosen, and are one row all the same.
+    """
+    kept = numeric(recipe.settings)
+    if recipe.tuned is not None:
+        for key in recipe.tuned.settings:
+            recipes.set_dotted(kept, key, "searched")
+        kept["tuned"] = recipe.tuned.search
+    return settings_hash(kept)

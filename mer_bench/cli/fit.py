@@ -13,6 +13,7 @@ from mer_bench.cli import options as cli_options
 from mer_bench.cli.meter import Meter
 from mer_bench.data.corpora import register
 from mer_bench.errors import Diverged, UserError
+from mer_bench.protocol import SEARCH
 from mer_bench.runs import Run, plan
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ def execute(run: Run, options: Options) -> Path | None:
     if record.is_file():
         print(f"{run.label}: already recorded in {record}\n{summary(record)}")
         return record
+    if run.protocol.name.endswith(SEARCH) and not options.no_test:
+        raise UserError(
+            f"{run.protocol.name} is for searches only: its test part holds the people of many folds; use "
+            f"--data.protocol {run.protocol.name.removesuffix(SEARCH)}, or --no-test"
+        )
     from mer_bench.cli.lightning import instantiate, quiet
     from mer_bench.training.callbacks import EpochLog, checkpoints, progress
     from mer_bench.training.seeds import EpochSeeds

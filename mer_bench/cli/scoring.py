@@ -18,7 +18,7 @@ from mer_bench.merh5 import FeatureFile
 from mer_bench.results import atomic, record
 from mer_bench.results.predictions import Predictions
 from mer_bench.results.scores import PROJECTION, Scores, score_run
-from mer_bench.runs import Run, numeric
+from mer_bench.runs import Run, row_hash
 from mer_bench.training.projection import additive_projection
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def make_record(
     parts = {name: getattr(command.datamodule.split, name) for name in ("train", "val", "test")}
     return record.Record(
         run_key=run.key,
-        settings_hash=record.settings_hash(numeric(run.recipe.settings)),
+        settings_hash=row_hash(run.recipe),
         data_fingerprint=run.file.content_sha256,
         protocol=record.ProtocolFacts.of(run.protocol, corpora()[run.protocol.corpus].title),
         method=record.MethodFacts(
@@ -144,6 +144,7 @@ def make_record(
             val_score=chosen["val"].get(primary),
             chosen_epoch=chosen["epoch"] if trained else None,
             epochs=chosen["epochs"],
+            ledger=run.recipe.tuned.ledger if run.recipe.tuned else "",
         ),
         cost=record.Cost(
             train_seconds=round(chosen["train_seconds"], 3),

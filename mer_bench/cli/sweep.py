@@ -13,6 +13,7 @@ from typing import Any
 
 from mer_bench import recipes
 from mer_bench.cli import options as cli_options
+from mer_bench.cli import search
 from mer_bench.data.corpora import register
 from mer_bench.errors import UserError
 from mer_bench.results.record import read_record
@@ -37,13 +38,20 @@ def main(argv: list[str]) -> int:
     own, overrides = split(argv[1:] if status else argv)
     options = _parser().parse_args(own)
     register(options.trust)
-    plan = make_plan(read(options.name), options.runs, overrides)
-    for (protocol, method), reason in plan.left_out.items():
+    sweep, looking = read(options.name), status or options.dry_run
+    found = None if sweep.search is None else search.find(sweep, options, overrides, launch, looking=looking)
+    plan = make_plan(sweep, options.runs, overrides, found.configs if found else None)
+    for (protocol, method), reason in {**plan.left_out, **(found.left_out if found else {})}.items():
         print(f"left out: {method} on {protocol}: {reason}", file=sys.stderr)
-    if status or options.dry_run:
-        print(report(plan, Ledger(options.runs), as_json=options.json))
+    if looking:
+        print(report(plan, Ledger(options.runs), as_json=options.json, found=found))
         return 0
-    return work(plan, options)
+    if found and found.open:
+        print("stopped in the search; the same command goes on from here", file=sys.stderr)
+        return 130
+    for reason in found.broken if found else ():
+        print(reason, file=sys.stderr)
+    return work(plan, options) or bool(found and found.broken)
 
 
 def split(argv: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
@@ -134,7 +142,7 @@ def visible_gpus() -> list[int]:
     return list(range(len(found.stdout.strip().splitlines())))
 
 
-def report(plan: Plan, ledger: Ledger, *, as_json: bool) -> str:
+def report(plan: Plan, ledger: Ledger, *, as_json: bool, found: search.Searched | None = None) -> str:
     """Where every planned run stands, read from files alone."""
     held = ledger.held()
     states: Counter[str] = Counter()
@@ -152,9 +160,11 @@ def report(plan: Plan, ledger: Ledger, *, as_json: bool) -> str:
     guess = sum(_mean(seconds.get((r.protocol.name, r.recipe.method), known)) for r in left)
     if as_json:
         facts = {"planned": len(plan.runs), **states, "seconds_left": round(guess, 1), "problems": problems}
+        facts |= found.facts() if found else {}
         return json.dumps(facts, indent=2)
     parts = ", ".join(f"{states[s]} {s}" for s in ("done", "running", "failed", "diverged", "left") if states[s])
-    lines = [f"{len(plan.runs)} runs: {parts or 'none'}"]
+    lines = [found.line()] if found else []
+    lines.append(f"{len(plan.runs)} runs: {parts or 'none'}")
     if left and known:
         lines.append(f"about {clock(guess)} of one slot left, by earlier runs")
     for (protocol, method), n in Counter((r.protocol.name, r.recipe.method) for r in left).items():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mer_bench.data.views import frame_offsets
 from mer_bench.errors import UserError
 from mer_bench.merh5 import FeatureFile
-from mer_bench.protocol import GroupKFold, ItemKFold, LeaveOneGroupOut, OfficialTable, Protocol
+from mer_bench.protocol import GroupKFold, ItemKFold, LeaveOneGroupOut, OfficialTable, Protocol, searched
 from mer_bench.types import TaskSpec
 
 Rows = NDArray[np.int64]
@@ -101,6 +101,24 @@ def deal(protocol: Protocol, file: FeatureFile, fold: int) -> Split:
     part[(part == 3) & ~labelled(file, primary, protocol.tasks[primary])] = 0
     train, val, test = (np.flatnonzero(part == k) for k in (1, 2, 3))
     return Split(train, test if protocol.selection == "test" else val, test)
+
+
+def search_fold(protocol: Protocol, file: FeatureFile, fold: int) -> int:
+    """The fold of the search that chooses the settings of a fold: the one whose locked part holds its people.
+
+    Raises:
+        UserError: as `make_split`; people of the fold's test part that the search would see.
+    """
+    search = searched(protocol)
+    if search is protocol:
+        return fold
+    groups = file.group(protocol.cluster)
+    mine = set(groups[make_split(protocol, file, fold).test])
+    for block in range(search.folds):
+        part = make_split(search, file, block)
+        if mine <= set(groups[part.test]) and not mine & set(groups[np.concatenate([part.train, part.val])]):
+            return block
+    raise UserError(f"{file.path}: no block of {search.name} holds out the test part of fold {fold}")
 
 
 def _assign(protocol: Protocol, file: FeatureFile, fold: int, usable: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -144,6 +144,7 @@ class Selection:
         val_score: its value on the validation part.
         chosen_epoch: from 0.
         epochs: how many were trained.
+        ledger: sha256 of the trials from which the settings were chosen; empty where none were searched.
     """
 
     rule: Literal["validation", "fixed", "none", "test"]
@@ -151,11 +152,14 @@ class Selection:
     val_score: float | None = None
     chosen_epoch: int | None = None
     epochs: int = 0
+    ledger: str = field(default="", metadata=ADDED)
 
     def __post_init__(self) -> None:
-        """Refuse an unknown metric."""
+        """Refuse an unknown metric, or what is no hash."""
         if self.metric:
             split(self.metric)
+        if self.ledger:
+            require(SHA, self.ledger, "selection.ledger")
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,4 @@
-"""From a sweep file to the runs that it means.
-
-    protocols: [iemocap4]                 # names; the corpus follows from the protocol
-    methods: [controls, foal]             # slugs, `all`, or a group: controls, seeds
-    modalities: {iemocap4: [audio, text]} # per protocol; what a feature file offers where not given
-    folds: [0, 1]                         # all of the protocol's where not given
-    seeds: [0]                            # all of the protocol's where not given
-    set: {model.optimizer.lr: [1.0e-3, 1.0e-4], trainer.max_epochs: 5}   # dotted settings; lists make a grid
+"""From a sweep to the runs that it means; `file` says how a sweep is written.
 
 A pair that a method's card rules out is left out with the reason. A run is named by its content, so extending a file
 runs only what is new.
@@ -14,47 +7,19 @@ runs only what is new.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mer_bench import recipes
 from mer_bench.data.corpora import find_protocol
-from mer_bench.errors import UserError, did_you_mean
 from mer_bench.protocol import Protocol
 from mer_bench.runs import Run, plan
+from mer_bench.sweep.file import FeatureSet, Sweep, read
 
-#: names for several methods at once
-SEEDS = ("foal", "iccl", "mmtransmt", "jmt")
-KEYS = ("protocols", "methods", "modalities", "folds", "seeds", "set", "files", "root")
+__all__ = ["Pair", "Plan", "Sweep", "base", "each_pair", "make_plan", "read", "texts"]
 
-
-@dataclass(frozen=True)
-class Sweep:
-    """What a sweep file says.
-
-    Attributes:
-        name: stem of the file.
-        protocols: names.
-        methods: slugs, groups spelt out.
-        modalities: by protocol.
-        folds: None means all.
-        seeds: None means the protocol's.
-        grid: lists of values by dotted setting.
-        files: feature file by corpus, where it is not `<root>/<corpus>.h5`.
-        root: folder of feature files.
-    """
-
-    name: str
-    protocols: tuple[str, ...]
-    methods: tuple[str, ...]
-    modalities: Mapping[str, list[str]] = field(default_factory=dict)
-    folds: tuple[int, ...] | None = None
-    seeds: tuple[int, ...] | None = None
-    grid: Mapping[str, list[Any]] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=dict)
-    root: str = ""
+Pairs = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -70,94 +35,105 @@ class Plan:
     left_out: Mapping[tuple[str, str], str]
 
 
-def read(name: str) -> Sweep:
-    """The sweep that a file or a name (`controls`) means.
+@dataclass(frozen=True)
+class Pair:
+    """A method on a protocol with one feature set.
 
-    Raises:
-        UserError: not found, an unknown key, or a wrong type.
+    Attributes:
+        protocol: what is compared.
+        method: slug.
+        features: the input.
+        settings: dotted ones, common to all runs of the pair.
+        reason: why the pair is left out; empty if it is not.
     """
-    path = recipes.find(name, "sweep") or recipes.find(name)
-    if path is None:
-        raise UserError(f"no sweep named {name!r}; {did_you_mean(name, recipes.shipped('sweep'))}")
-    content = recipes.merge_files(recipes.chain(path))
-    for key in content:
-        if key not in KEYS:
-            raise UserError(f"{path}: unknown key {key!r}; {did_you_mean(key, KEYS)}")
-    grid = {k: v if isinstance(v, list) else [v] for k, v in _mapping(content, "set", path).items()}
-    return Sweep(
-        name=path.stem,
-        protocols=tuple(_texts(content, "protocols", path)),
-        methods=tuple(methods(_texts(content, "methods", path), path)),
-        modalities=_mapping(content, "modalities", path),
-        folds=_numbers(content, "folds", path),
-        seeds=_numbers(content, "seeds", path),
-        grid=grid,
-        files=_mapping(content, "files", path),
-        root=str(content.get("root", "")),
-    )
+
+    protocol: Protocol
+    method: str
+    features: FeatureSet
+    settings: dict[str, Any]
+    reason: str
+
+    @property
+    def plain(self) -> list[str]:
+        """The configs that together give the method's own settings, whatever a paper did with the pair."""
+        return [f"data/{self.protocol.corpus}.yaml", f"method/{self.method}.yaml"]
 
 
-def methods(names: Iterable[str], where: Path) -> list[str]:
-    """Slugs from slugs, groups and `all`, each once.
-
-    Raises:
-        UserError: a name that is neither.
-    """
-    cards = recipes.cards()
-    groups = {
-        "all": [slug for slug, card in cards.items() if not card.get("variant")],
-        "controls": [slug for slug, card in cards.items() if card.get("status") == "control"],
-        "seeds": [slug for slug in SEEDS if slug in cards],
-    }
-    found: dict[str, None] = {}
-    for name in names:
-        if name not in groups and name not in cards:
-            raise UserError(f"{where}: no method or group named {name!r}; {did_you_mean(name, (*cards, *groups))}")
-        found |= dict.fromkeys(groups.get(name, [name]))
-    return list(found)
+def each_pair(sweep: Sweep) -> Iterator[Pair]:
+    """Every protocol x method x feature set, those left out included."""
+    for name in sweep.protocols:
+        protocol = find_protocol(name)
+        for features, method in itertools.product(sweep.features.get(name, (FeatureSet(),)), sweep.methods):
+            settings = {"data.protocol": protocol.name, **features.pairs()}
+            if protocol.corpus in sweep.files:
+                settings.setdefault("data.file", sweep.files[protocol.corpus])
+            if sweep.root:
+                settings["data.root"] = sweep.root
+            modalities = None if features.modalities is None else list(features.modalities)
+            reason = unsupported(recipes.cards()[method], protocol, modalities)
+            yield Pair(protocol, method, features, settings, reason)
 
 
-def make_plan(sweep: Sweep, runs: str, overrides: Iterable[tuple[str, str]] = ()) -> Plan:
+def make_plan(
+    sweep: Sweep,
+    runs: str,
+    overrides: Iterable[tuple[str, str]] = (),
+    tuned: Mapping[tuple[str, str, FeatureSet], Sequence[str]] | None = None,
+) -> Plan:
     """Every run of a sweep.
 
     Args:
         sweep: what the file says.
         runs: folder of the runs.
         overrides: dotted settings from the command line, on top of everything.
+        tuned: with a search: configs by protocol, method and feature set; a pair that is not there is left out.
 
     Raises:
         UserError: as `fit` would say it.
     """
     found: dict[str, Run] = {}
     left_out: dict[tuple[str, str], str] = {}
-    fixed = list(overrides)
-    for protocol_name in sweep.protocols:
-        protocol = find_protocol(protocol_name)
-        for method in sweep.methods:
-            reason = unsupported(recipes.cards()[method], protocol, sweep.modalities.get(protocol_name))
-            if reason:
-                left_out[protocol_name, method] = reason
-                continue
-            for pairs in _settings(sweep, protocol):
-                recipe = recipes.resolve([f"{protocol.corpus}_{method}"], [*pairs, *fixed])
-                found |= {run.key: run for run in plan(recipe, runs)}
+    for pair in each_pair(sweep):
+        place = pair.protocol.name, pair.method
+        if pair.reason:
+            left_out[place] = pair.reason
+            continue
+        if tuned is None:
+            configs = _variants(pair, sweep.variants)
+        else:  # its modalities stand in a config that was searched
+            configs = [[config] for config in tuned.get((*place, pair.features), ())]
+            pair.settings.pop("data.modalities", None)
+        for values, names in itertools.product(_settings(sweep, pair), configs):
+            found |= {run.key: run for run in plan(recipes.resolve(names, [*values, *overrides]), runs)}
     return Plan(found, left_out)
 
 
-def _settings(sweep: Sweep, protocol: Protocol) -> Iterator[list[tuple[str, str]]]:
+def _variants(pair: Pair, wanted: Sequence[str]) -> list[list[str]]:
+    """Configs of a pair by variant: its own file, and those of data and method where its own one is a paper's."""
+    own = [f"{pair.protocol.corpus}_{pair.method}"]
+    kind = recipes.resolve(own).card.get("variant") or "default"
+    found = {kind: own} if kind == "default" else {kind: own, "default": pair.plain}
+    return [found[name] for name in wanted if name in found]
+
+
+def _settings(sweep: Sweep, pair: Pair) -> Iterator[list[tuple[str, str]]]:
     """Dotted settings of each run of a pair: seeds outermost, so that a first full table stands early."""
-    base: dict[str, Any] = {"data.protocol": protocol.name}
-    if protocol.name in sweep.modalities:
-        base["data.modalities"] = sweep.modalities[protocol.name]
-    if protocol.corpus in sweep.files:
-        base["data.file"] = sweep.files[protocol.corpus]
-    if sweep.root:
-        base["data.root"] = sweep.root
-    folds = range(protocol.folds) if sweep.folds is None else sweep.folds
-    seeds = protocol.seeds if sweep.seeds is None else sweep.seeds
+    folds = range(pair.protocol.folds) if sweep.folds is None else sweep.folds
+    seeds = pair.protocol.seeds if sweep.seeds is None else sweep.seeds
     for seed, fold, *values in itertools.product(seeds, folds, *sweep.grid.values()):
-        chosen = {**base, "seed_everything": seed, "data.fold": fold, **dict(zip(sweep.grid, values, strict=True))}
-        yield [(key, recipes.to_text(value)) for key, value in chosen.items()]
+        chosen = {**pair.settings, "seed_everything": seed, "data.fold": fold}
+        chosen |= dict(zip(sweep.grid, values, strict=True))
+        yield texts(chosen)
+
+
+def texts(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Dotted settings as a command line would give them."""
+    return [(key, recipes.to_text(value)) for key, value in settings.items()]
+
+
+def base(pair: Pair) -> list[str]:
+    """The configs from which a search starts: the settings common to all."""
+    return _variants(pair, ["default"])[0]
 
 
 def unsupported(card: Mapping[str, Any], protocol: Protocol, modalities: list[str] | None) -> str:
@@ -174,28 +150,3 @@ def unsupported(card: Mapping[str, Any], protocol: Protocol, modalities: list[st
     if n is not None and not card.get("per_modality") and asked.isdigit() and n != int(asked):
         return f"{n} modalities are offered; the method takes {asked}"
     return ""
-
-
-def _texts(content: Mapping[str, Any], key: str, path: Path) -> list[str]:
-    value = content.get(key)
-    value = [value] if isinstance(value, str) else value
-    if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
-        raise UserError(f"{path}: {key} must be a list of names, got {value!r}")
-    return value
-
-
-def _numbers(content: Mapping[str, Any], key: str, path: Path) -> tuple[int, ...] | None:
-    value = content.get(key)
-    if value is None or value == "all":
-        return None
-    value = value if isinstance(value, list) else [value]
-    if not all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in value):
-        raise UserError(f"{path}: {key} must be a list of whole numbers, got {value!r}")
-    return tuple(value)
-
-
-def _mapping(content: Mapping[str, Any], key: str, path: Path) -> dict[str, Any]:
-    value = content.get(key) or {}
-    if not isinstance(value, dict):
-        raise UserError(f"{path}: {key} must be a mapping, got {value!r}")
-    return value

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from mer_bench.errors import UserError, did_you_mean
-from mer_bench.protocol import Corpus, Protocol
+from mer_bench.protocol import SEARCH, Corpus, Protocol, searched
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
 _REGISTERED: dict[str, Corpus] = {}
@@ -99,12 +99,16 @@ def protocols() -> dict[str, Protocol]:
 def find_protocol(name: str, corpus: str = "") -> Protocol:
     """The protocol of that name, or the default one of the corpus when the name is empty.
 
+    ``<name>.search`` is the protocol under which the settings of many folds are searched; see `protocol.searched`.
+
     Raises:
         UserError: unknown name, or a protocol of another corpus.
     """
     if not name and corpus:
         return corpora()[corpus].protocols[0]
     known = {p.name: p for p in corpora()[corpus].protocols} if corpus in corpora() else protocols()
+    if name.endswith(SEARCH) and name.removesuffix(SEARCH) in known:
+        return searched(known[name.removesuffix(SEARCH)])
     if name not in known:
         raise UserError(f"no protocol named {name!r}{f' for {corpus}' if corpus else ''}; {did_you_mean(name, known)}")
     return known[name]

@@ -1,0 +1,279 @@
+"""Search: equal draws for all, decided by scores alone, rebuilt from files, and blind to every test part."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from mer_bench import recipes
+from mer_bench.cli import fit
+from mer_bench.cli import search as command
+from mer_bench.cli.sweep import main
+from mer_bench.cli.trial import work
+from mer_bench.data.corpora import find_protocol
+from mer_bench.data.splits import make_split, search_fold
+from mer_bench.errors import UserError
+from mer_bench.merh5 import Contents, FeatureFile, Labels, Modality, write
+from mer_bench.protocol import searched
+from mer_bench.runs import plan, row_hash
+from mer_bench.sweep import trials, winners
+from mer_bench.sweep.plan import make_plan, read
+from mer_bench.sweep.search import Need, advance
+from mer_bench.sweep.space import Search, targets
+from mer_bench.sweep.trials import Outcome
+from mer_bench.sweep.winners import families
+from tests.files import iemocap, people
+
+SWEEP = """
+protocols: [iemocap4]
+methods: [{methods}]
+modalities: {{iemocap4: [audio, text]}}
+folds: {folds}
+seeds: [0]
+set: {{trainer.max_epochs: 3}}
+search: {{{search}}}
+"""
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    iemocap(tmp_path / "features" / "iemocap.h5", n=100)
+    return tmp_path
+
+
+def studies(search: str = "draws: 8, halve: [2]", runs: str = "runs", folds: str = "[0, 1]"):
+    Path("s.yaml").write_text(SWEEP.format(methods="concat", search=search, folds=folds))
+    return [study for family in families(read("s.yaml"), runs)[0] for study in family.studies.values()]
+
+
+def value(trial, epochs: int) -> float:
+    """A made-up learning curve: good rates win in the end, a few promise more than they keep."""
+    rate = trial.settings["model.optimizer.lr"]
+    return round(-abs(np.log10(rate) + 3) + 0.01 * epochs - trial.number * 1e-4, 6)
+
+
+def pretend(need: Need, order: random.Random | None = None) -> bool:
+    """What the engine would leave, in any order."""
+    waiting = list(need.trials)
+    if order is not None:
+        order.shuffle(waiting)
+    for trial in waiting:
+        epochs = need.epochs or 10
+        outcome = Outcome("ok" if need.epochs is None else "stopped", value(trial, epochs), {}, 0, epochs, 100, 1.0)
+        trials.write(trial.run.folder / (trials.END if need.epochs is None else trials.rung(epochs)), outcome)
+    return False
+
+
+def test_draws_are_the_same_for_every_method_and_stay_when_more_are_made(home):
+    few, many = Search(draws=5), Search(draws=50)
+    assert [few.draw(i) for i in range(5)] == [many.draw(i) for i in range(5)]
+    drawn = [many.draw(i) for i in range(50)]
+    assert len({d["model.optimizer.lr"] for d in drawn}) > 40
+    assert all(1e-4 <= d["model.optimizer.lr"] <= 1e-2 and 0 <= d["dropout"] <= 0.6 for d in drawn)
+    assert {d["width"] for d in drawn} == {0.25, 0.5, 1.0, 2.0}
+    for method, axes in (("concat", 4), ("linear", 2), ("jmt", 4)):
+        recipe = recipes.resolve(["data/iemocap.yaml", f"method/{method}.yaml"])
+        found = [many.settings(draw, recipe) for draw in drawn]
+        assert [f["model.optimizer.lr"] for f in found] == [d["model.optimizer.lr"] for d in drawn]
+        assert sum(bool(targets(axis.name, recipe)) for axis in many.axes) == axes
+        for dotted in found[0]:  # every setting exists: a search may not invent one
+            node = recipe.settings
+            for part in dotted.split("."):
+                node = node.get("init_args", node) if "class_path" in node else node
+                assert part in node, dotted
+                node = node[part]
+    wide = recipes.resolve(["data/iemocap.yaml", "method/jmt.yaml"])
+    assert many.settings({**drawn[0], "width": 0.5}, wide)["model.method.hidden"] == 256
+
+
+def test_the_worse_half_stops_and_the_best_survivor_wins(home):
+    made = studies()
+    ended = advance(made, pretend)
+    assert not ended.broken and not ended.needs and len(ended.winners) == 2
+    for best in ended.winners.values():
+        scores = {t.number: value(t, 2) for t, _ in best.finished}
+        alive = sorted(scores, key=scores.__getitem__, reverse=True)[:4]
+        assert {t.number for t, o in best.finished if o.status == "ok"} == set(alive)
+        assert best.trial.number == alive[0]
+        assert len(best.trials) == 8
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_order_and_interruption_change_no_winner(home, sampler):
+    given = f"draws: 7, halve: [2], sampler: {sampler}"
+    whole = advance(studies(given, folds="[0]"), pretend)
+    calls = random.Random(3)
+    for _ in range(40):  # stopped at every step, seen anew from files alone, finished in another order
+
+        def some(need: Need) -> bool:
+            pretend(Need(calls.sample(list(need.trials), (len(need.trials) + 1) // 2), need.epochs), calls)
+            return True
+
+        parts = advance(studies(given, "other", "[0]"), some)
+        if not parts.needs:
+            break
+    assert not parts.needs and not whole.needs
+    for i, best in whole.winners.items():
+        assert best.trial.settings == parts.winners[i].trial.settings
+        assert best.trials == parts.winners[i].trials and best.ledger == parts.winners[i].ledger
+
+
+def test_tpe_learns_from_what_it_was_told(home):
+    ended = advance(studies("draws: 25, halve: [], sampler: tpe", folds="[0]"), pretend)
+    for best in ended.winners.values():
+        rates = [abs(np.log10(t.settings["model.optimizer.lr"]) + 3) for t, _ in best.finished]
+        assert np.median(rates[10:]) < np.median(rates[:5])
+
+
+def test_too_many_parameters_narrow_the_draw(home):
+    def strict(need: Need) -> bool:
+        for trial in need.trials:
+            fits = trial.draw["width"] <= 0.5
+            outcome = Outcome("ok" if fits else "too_large", value(trial, 1) if fits else None, {}, 0, 1, 9, 0.0)
+            trials.write(trial.run.folder / trials.END, outcome)
+        return False
+
+    ended = advance(studies(), strict)
+    for best in ended.winners.values():
+        assert all(trial.draw["width"] <= 0.5 for trial, _ in best.finished)
+        assert any(entry["narrowed"] for entry in best.trials)
+
+
+def test_a_study_whose_trials_fail_is_named_and_stops_no_other(home):
+    def one_fails(need: Need) -> bool:
+        return pretend(Need([t for t in need.trials if not (t.run.fold == 1 and t.number == 3)], need.epochs))
+
+    ended = advance(studies(), one_fails)
+    assert list(ended.winners) == [0]
+    assert "concat on iemocap4 (audio, text) fold 1: 1 trials failed" in ended.broken[1]
+
+
+def test_people_of_a_fold_are_outside_its_search(tmp_path):
+    """87 people in five blocks: whoever is tested is locked away while the settings of the fold are searched."""
+    names = [f"p{i // 2:02d}" for i in range(174)]
+    pain = Labels(kind="multiclass", names=("BL1", "PA4"), values=np.arange(174) % 2, mask=np.ones(174, bool))
+    bio = Modality(values=np.ones((174, 2), np.float32), lengths=np.ones(174, int), kind="utterance", rate_hz=0.0)
+    ids = [f"i{i:03d}" for i in range(174)]
+    parts = {"ids": ids, "speaker": names, "modalities": {"bio": bio}, "labels": {"pain_binary": pain}}
+    write(tmp_path / "biovid.h5", Contents(corpus="biovid", synthetic=True, **parts))
+    file = FeatureFile(tmp_path / "biovid.h5")
+    protocol = find_protocol("biovid_a_binary")
+    place, speakers = searched(protocol), file.group("speaker")
+    blocks = [search_fold(protocol, file, fold) for fold in range(protocol.folds)]
+    assert set(blocks) == set(range(5)) and min(map(blocks.count, range(5))) >= 17
+    for fold, block in enumerate(blocks):
+        mine = set(speakers[make_split(protocol, file, fold).test])
+        part = make_split(place, file, block)
+        assert not mine & set(speakers[np.concatenate([part.train, part.val])])
+    assert searched(find_protocol("iemocap4")) is find_protocol("iemocap4")
+    with pytest.raises(UserError, match="is for searches only"):
+        fit.main(["biovid_concat", "--data.protocol", place.name, "--data.file", str(file.path)])
+
+
+def in_process(need_runs, options, target, settings, folder) -> bool:
+    for run in need_runs.values():
+        work(run.recipe, {"threads": 1, "trust": (), "runs": folder, **settings})
+    return False
+
+
+def real_search(runs: str) -> tuple[dict, dict]:
+    sweep = read("s.yaml")
+    options = type("Options", (), {"runs": runs, "trust": [], "retry": False})()
+    found = command.find(sweep, options, [], in_process, looking=False)
+    ((path,),) = found.configs.values()
+    return yaml.safe_load(Path(path).read_text()), found.configs
+
+
+@pytest.mark.slow
+def test_no_test_row_touches_a_winner(home):
+    """Features and labels of the test session become noise: the same draws win with the same scores."""
+    Path("s.yaml").write_text(SWEEP.format(methods="concat", search="draws: 3, halve: [1]", folds="[0]"))
+    first, _ = real_search("runs")
+    test = np.array([name == "Ses01" for name in people(100)["session"]])
+    spoil(Path("features/iemocap.h5"), test)
+    second, _ = real_search("runs")
+    assert first["tuned"]["search"] != second["tuned"]["search"]  # it is another file, and was searched anew
+    strip = [{k: v for k, v in found["tuned"]["folds"][0].items() if k != "ledger"} for found in (first, second)]
+    assert strip[0] == strip[1]
+    spoil(Path("features/iemocap.h5"), ~test)  # the reverse: rows of training and validation do count
+    assert real_search("runs")[0]["tuned"]["folds"][0]["score"] != first["tuned"]["folds"][0]["score"]
+    left = {path.name for path in Path("runs").rglob("*") if path.is_file()}
+    assert not left & {"record.json", "predictions.npz", "clusters.npz", "best.ckpt", "last.ckpt"}
+
+
+def spoil(path: Path, rows: np.ndarray) -> None:
+    """Write the same file with noise in some rows: features anew, labels shuffled, masks as they were."""
+    file, rng = FeatureFile(path), np.random.default_rng(9)
+    modalities = {}
+    for name, info in file.modalities.items():
+        lengths = np.diff(info.offsets)
+        values = np.array(file.values(name))
+        inside = np.repeat(rows, lengths)
+        values[inside] = rng.normal(0, 50, (inside.sum(), info.dim))
+        modalities[name] = Modality(values=values, lengths=lengths, kind=info.kind, rate_hz=info.rate_hz)
+    values, mask = file.label("emo4")
+    values = np.where(rows, rng.integers(0, 4, len(values)), values)
+    names = file.labels["emo4"].names
+    labels = {"emo4": Labels(kind="multiclass", names=names, values=values, mask=mask)}
+    path.unlink()
+    iemocap(path, n=100, modalities=modalities, labels=labels)
+
+
+def test_a_searched_config_serves_its_folds_only(home):
+    made = studies("draws: 2, halve: []")
+    ended = advance(made, pretend)
+    family = families(read("s.yaml"), "runs")[0][0]
+    path = str(winners.write(family, dict(enumerate(ended.winners.values())), "runs", "s"))
+    chosen = [ended.winners[i].trial.settings["model.optimizer.lr"] for i in (0, 1)]
+    found = [recipes.resolve([path], [("data.fold", str(fold))]) for fold in (0, 1)]
+    assert [r.settings["model"]["optimizer"]["init_args"]["lr"] for r in found] == chosen
+    assert {r.card["variant"] for r in found} == {"tuned-2"}
+    assert len({row_hash(r) for r in found}) == 1  # one row, whatever was chosen
+    (searched_run,) = plan(found[0], "runs")
+    default = recipes.resolve(
+        ["iemocap_concat"],
+        [("data.modalities", "[audio, text]"), ("data.protocol", "iemocap4"), ("trainer.max_epochs", "3")]
+        + [(k, str(v)) for k, v in ended.winners[0].trial.settings.items()],
+    )
+    assert plan(default, "runs")[0].key != searched_run.key  # the same values by hand are another run
+    for pairs, message in (
+        ([("data.fold", "2")], "has settings for fold 0, 1 only"),
+        ([("model.optimizer.lr", "0.1")], "the search chose it"),
+        ([("data.protocol", "iemocap6")], "searched under iemocap4"),
+    ):
+        with pytest.raises(UserError, match=message):
+            recipes.resolve([path], pairs)
+    plan_of_runs = make_plan(read("s.yaml"), "runs", (), {family.key: [path]}).runs
+    assert {run.fold for run in plan_of_runs.values()} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("search", "message"),
+    [
+        ("draw: 3", "unknown key 'draw'; did you mean draws"),
+        ("draws: 0", "draws is 0; expected a whole number from 1"),
+        ("sampler: grid", "sampler: 'grid'"),
+        ("halve: [5, 2]", "epochs in rising order"),
+        ("space: {lr: {log: [1, 2]}}", "expected a dotted setting"),
+        ("space: {model.optimizer.lr: {log: [0, 2]}}", "expected the lower and the upper bound"),
+        ("space: {model.optimizer.lr: {normal: [0, 2]}}", "expected one of log, uniform, choice, scale"),
+    ],
+)
+def test_bad_searches(home, search, message):
+    Path("s.yaml").write_text(SWEEP.format(methods="concat", search=search, folds="[0]"))
+    with pytest.raises(UserError) as error:
+        read("s.yaml")
+    assert message in str(error.value)
+
+
+def test_looking_at_a_search_writes_nothing(home, capsys):
+    Path("s.yaml").write_text(SWEEP.format(methods="concat, majority", search="draws: 4", folds="[0, 1]"))
+    assert main(["s.yaml", "--dry-run"]) == 0
+    shown = capsys.readouterr()
+    assert "search of 8 trials: 8 go on next" in shown.out and "no settings to search" in shown.err
+    assert not Path("runs").exists()
