@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mer_bench.data.shelves import Stream
 from mer_bench.data.store import Store
 from mer_bench.types import Batch
 
@@ -95,7 +96,7 @@ class TrainBlocks:
     block of its own, so that no item is ever dropped.
 
     Args:
-        store: where the rows are.
+        store: where the rows are, in memory or not.
         items: (n,) row numbers of the training part.
         lengths: by modality, (all items,) lengths on the host.
         batch_size: items per step.
@@ -109,7 +110,7 @@ class TrainBlocks:
 
     def __init__(
         self,
-        store: Store,
+        store: Store | Stream,
         items: NDArray[np.int64],
         lengths: Mapping[str, NDArray[np.int64]],
         *,
@@ -139,13 +140,15 @@ class TrainBlocks:
         return -(-len(self.items) // self.batch_size)
 
     def __len__(self) -> int:
-        full, rest = divmod(len(self.items), self.batch_size)
-        return -(-full // self.steps) + (rest > 0)
+        total = 0
+        for size in self.store.sizes(self.items, self.batch_size):
+            full, rest = divmod(size, self.batch_size)
+            total += -(-full // self.steps) + (rest > 0)
+        return total
 
-    def order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Full batches (n_batches, batch) and the items that are left over, of the current epoch."""
-        rng = np.random.default_rng(derive(self.seed, self.epoch, "order"))
-        items = rng.permutation(self.items)
+    def _order(self, items: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Full batches (n_batches, batch) of the given items and those that are left over."""
+        items = rng.permutation(items)
         n_full = len(items) // self.batch_size
         full, rest = items[: n_full * self.batch_size], items[n_full * self.batch_size :]
         if self.bucket and n_full > 1:
@@ -155,22 +158,27 @@ class TrainBlocks:
         return batches[spread(n_full, self.epoch)], rest
 
     def __iter__(self) -> Iterator[Block]:
-        batches, rest = self.order()
-        chunks = [batches[i : i + self.steps] for i in range(0, len(batches), self.steps)]
-        if len(rest):
-            chunks.append(rest[None])
-        for number, chunk in enumerate(chunks):
-            items = chunk[:, None, :]
-            yield Block(
-                torch.from_numpy(np.ascontiguousarray(items)),
-                _widths(self.lengths, items, self.pad_to),
-                self.store,
-                derive(self.seed, self.epoch, number, "draws"),
-            )
+        rng = np.random.default_rng(derive(self.seed, self.epoch, "order"))
+        chunks = np.random.default_rng(derive(self.seed, self.epoch, "chunks"))
+        number = 0
+        for views, store in self.store.shelves(self.items, self.batch_size, chunks):
+            batches, rest = self._order(views, rng)
+            parts = [batches[i : i + self.steps] for i in range(0, len(batches), self.steps)]
+            if len(rest):
+                parts.append(rest[None])
+            for part in parts:
+                items = part[:, None, :]
+                yield Block(
+                    torch.from_numpy(np.ascontiguousarray(items)),
+                    _widths(self.lengths, items, self.pad_to),
+                    store,
+                    derive(self.seed, self.epoch, number, "draws"),
+                )
+                number += 1
 
 
 class EvalBlocks:
-    """Every item once, longest last, in the order of their lengths; one block a batch.
+    """Every item once, in the order of their lengths on each shelf; one block a batch.
 
     Args:
         keep: by modality, (all items,) bool, what is available under the condition.
@@ -178,7 +186,7 @@ class EvalBlocks:
 
     def __init__(
         self,
-        store: Store,
+        store: Store | Stream,
         items: NDArray[np.int64],
         lengths: Mapping[str, NDArray[np.int64]],
         *,
@@ -186,21 +194,26 @@ class EvalBlocks:
         condition: str = "full",
         keep: Mapping[str, NDArray[np.bool_]] | None = None,
     ) -> None:
-        total = np.sum([length for length in lengths.values()], axis=0)
-        self.items = items[np.argsort(total[items], kind="stable")]
+        self._total = np.sum([length for length in lengths.values()], axis=0)
+        self.items = self._sorted(items)
         self.store, self.lengths, self.batch_size, self.condition = store, lengths, batch_size, condition
         self.keep = {m: torch.from_numpy(k) for m, k in keep.items()} if keep is not None else None
 
     def __len__(self) -> int:
-        return -(-len(self.items) // self.batch_size)
+        return sum(-(-size // self.batch_size) for size in self.store.sizes(self.items, self.batch_size))
 
     def __iter__(self) -> Iterator[Block]:
-        for i in range(0, len(self.items), self.batch_size):
-            items = self.items[i : i + self.batch_size][None, None, :]
-            yield Block(
-                torch.from_numpy(np.ascontiguousarray(items)),
-                _widths(self.lengths, items, 1),
-                self.store,
-                condition=self.condition,
-                keep=self.keep,
-            )
+        for views, store in self.store.shelves(self.items, self.batch_size):
+            ordered = self._sorted(views)
+            for i in range(0, len(ordered), self.batch_size):
+                items = ordered[i : i + self.batch_size][None, None, :]
+                yield Block(
+                    torch.from_numpy(np.ascontiguousarray(items)),
+                    _widths(self.lengths, items, 1),
+                    store,
+                    condition=self.condition,
+                    keep=self.keep,
+                )
+
+    def _sorted(self, items: NDArray[np.int64]) -> NDArray[np.int64]:
+        return items[np.argsort(self._total[items], kind="stable")]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
-import torch
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 
@@ -15,9 +14,11 @@ from mer_bench.data.choice import choose_modalities
 from mer_bench.data.conditions import FULL, condition_names, subset_name, subsets_left
 from mer_bench.data.corpora import find_protocol
 from mer_bench.data.files import find_features
+from mer_bench.data.loading import Memory, When, load
+from mer_bench.data.shelves import Stream
 from mer_bench.data.splits import make_split, targets
-from mer_bench.data.store import Flat, FrameTargets, Ragged, Store
-from mer_bench.data.views import Views, align, frame_offsets, join, whole_items, windows
+from mer_bench.data.store import Store
+from mer_bench.data.views import Views, frame_offsets, join, whole_items, windows
 from mer_bench.errors import UserError
 from mer_bench.merh5 import FeatureFile
 from mer_bench.types import Features, FeatureSpec, Level, Tasks, TaskSpec
@@ -46,6 +47,11 @@ class MERDataModule(LightningDataModule):
         eval_window: frame-level tasks: frames of a window outside training; None means `window`. Overlaps are averaged.
         eval_stride: frames between the starts of those windows; None means `eval_window`.
         normalise: subtract the mean and divide by the standard deviation of the training part of the fold.
+        stream: read the features part by part while training: when they take more than `memory_gb`, always, or never.
+            Then the order of the items is random over a shelf at a time (see `shelves.py`).
+        memory_gb: what features may take in memory, in units of 10^9 bytes.
+        shelf_mb: what one part of a streamed file takes, in units of 10^6 bytes; there are three at a time.
+        storage: bits of a feature in memory, 32 or 16 (half precision, about three digits); methods compute in 32.
         seed: of the order of the items; the command line sets it together with the seed of the run.
     """
 
@@ -68,6 +74,10 @@ class MERDataModule(LightningDataModule):
         eval_window: int | None = None,
         eval_stride: int | None = None,
         normalise: bool = True,
+        stream: When = "auto",
+        memory_gb: float = 8.0,
+        shelf_mb: float = 128.0,
+        storage: Literal[32, 16] = 32,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -96,7 +106,8 @@ class MERDataModule(LightningDataModule):
         self.metrics = self.protocol.metrics
         wide = eval_window or window
         self.views, self.parts = self._cut(window, stride or window, wide, eval_stride or wide)
-        self._store: Store | None = None
+        self.memory = Memory(stream, memory_gb, shelf_mb, storage)
+        self._store: Store | Stream | None = None
 
     # what is offered -------------------------------------------------------------------------------------------
 
@@ -172,47 +183,26 @@ class MERDataModule(LightningDataModule):
     # data ------------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str | None = None) -> None:
-        """Read the values once, normalised by the training part of the fold."""
-        if self._store is not None:
-            return
-        inputs = {m: self._ragged(m) for m in self.modalities}
-        self._store = Store(inputs, {name: self._target(name, spec) for name, spec in self.tasks.items()})
-
-    def _target(self, name: str, spec: TaskSpec) -> Flat | FrameTargets:
-        values, mask = targets(self.file, name, spec)
-        dtype = torch.int64 if spec.kind == "multiclass" else torch.float32
-        if spec.level == "frame":  # one masked row more, where padding points
-            values = np.concatenate([values, np.zeros_like(values[:1])])
-            mask = np.concatenate([mask, np.zeros_like(mask[:1])])
-        flat = torch.from_numpy(np.ascontiguousarray(values)).to(dtype), torch.from_numpy(np.ascontiguousarray(mask))
-        if spec.level == "item":
-            return Flat(*flat)
-        return FrameTargets(*flat, torch.from_numpy(self.views.start), torch.from_numpy(self.views.length))
-
-    def _ragged(self, m: str) -> Ragged:
-        """One modality, normalised; the last row is zero and not observed."""
-        info = self.file.modalities[m]
-        observed = np.append(self.file.valid(m), False)
-        values = np.zeros((len(observed), info.dim), dtype=np.float32)
-        values[:-1] = self.file.values(m)
-        if self.normalise:
-            step = np.zeros(len(observed) + 1, dtype=np.int64)
-            np.add.at(step, info.offsets[:-1][self.split.train], 1)
-            np.add.at(step, info.offsets[1:][self.split.train], -1)
-            _standardise(values, (np.cumsum(step)[:-1] > 0) & observed)
-        values[~observed] = 0
-        flat = torch.from_numpy(values), torch.from_numpy(observed)
-        if self.level == "item":
-            starts = torch.from_numpy(np.ascontiguousarray(info.offsets[:-1]))
-            return Ragged(*flat, starts, torch.from_numpy(np.diff(info.offsets)))
-        rows = np.append(align(self.file, m, self._clock), -1)
-        rows[rows < 0] = len(observed) - 1
-        views = torch.from_numpy(self.views.start), torch.from_numpy(self.views.length)
-        return Ragged(*flat, *views, torch.from_numpy(rows))
+        """Read the values once, normalised by the training part of the fold, or make ready to stream them."""
+        if self._store is None:
+            clock = "" if self.level == "item" else self._clock
+            fitted = self.split.train if self.normalise else None
+            self._store = load(self.file, self.modalities, self.tasks, self.views, clock, fitted, self.memory)
 
     @property
     def store(self) -> Store:
-        """The resident data; `setup` must have run."""
+        """The resident data.
+
+        Raises:
+            UserError: the features are streamed.
+        """
+        if isinstance(self.source, Stream):
+            raise UserError(f"{self.file.path}: features are streamed; use --data.stream never to hold them in memory")
+        return self.source
+
+    @property
+    def source(self) -> Store | Stream:
+        """The data of the loaders, resident or streamed."""
         if self._store is None:
             self.setup()
         assert self._store is not None
@@ -238,7 +228,7 @@ class MERDataModule(LightningDataModule):
     def train_dataloader(self) -> TrainBlocks:
         """Blocks of the training part."""
         return TrainBlocks(
-            self.store,
+            self.source,
             self.parts["train"],
             self.lengths,
             batch_size=self.batch_size,
@@ -254,7 +244,7 @@ class MERDataModule(LightningDataModule):
         if subset is not None:
             name = subset_name(subset, self.modalities)
             keep = {m: np.full(len(self.views), bool(subset >> k & 1)) for k, m in enumerate(self.modalities)}
-        return EvalBlocks(self.store, views, self.lengths, batch_size=self.eval_batch_size, condition=name, keep=keep)
+        return EvalBlocks(self.source, views, self.lengths, batch_size=self.eval_batch_size, condition=name, keep=keep)
 
     def val_dataloader(self) -> EvalBlocks | list[EvalBlocks]:
         """The validation part; no loader where the protocol has none."""
@@ -272,13 +262,3 @@ class MERDataModule(LightningDataModule):
     def predict_dataloader(self) -> EvalBlocks:
         """Every item of the file, labelled or not."""
         return self.eval_blocks("all")
-
-
-def _standardise(values: NDArray[np.float32], rows: NDArray[np.bool_]) -> None:
-    """Zero mean and unit standard deviation over the given rows, in place; constant columns are only centred."""
-    if not rows.any():
-        return
-    part = values[rows].astype(np.float64)
-    mean, std = part.mean(axis=0), part.std(axis=0)
-    values -= mean.astype(np.float32)
-    values /= np.where(std > 1e-8 * np.maximum(np.abs(mean), 1), std, 1).astype(np.float32)

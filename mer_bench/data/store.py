@@ -1,19 +1,23 @@
-"""Resident data: flat rows and offsets on a device, and the gather that turns view numbers into a `Batch`.
+"""Data in memory: flat rows and offsets on a device, and the gather that turns view numbers into a `Batch`.
 
-A view is an item, or a window of one (`views.py`). A corpus that fits is loaded once. Every modality is one
-(rows + 1, dim) tensor, whose last row is all zero and not observed; padding points there, so a batch is one
-`index_select` per modality and no Python runs per sample.
+A view is an item, or a window of one (`views.py`). A corpus that fits is loaded once, a larger one in parts
+(`shelves.py`). Every modality is one (rows + 1, dim) tensor, whose last row is all zero and not observed; padding
+points there, so a batch is one `index_select` per modality and no Python runs per sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mer_bench.types import Batch, Masked
+
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,8 @@ class Ragged:
     """Sequences of all items end to end.
 
     Attributes:
-        values: (rows + 1, dim), the last row zero; zero wherever `observed` is False.
+        values: (rows + 1, dim), the last row zero; zero wherever `observed` is False. Half precision is possible;
+            what is gathered is single precision, as a method expects it.
         observed: (rows + 1,) bool, the last False.
         starts: (views,) int64, first row of each view.
         lengths: (views,) int64, rows of each view; 0 = absent.
@@ -53,6 +58,8 @@ class Ragged:
         if self.rows is not None:
             rows = self.rows.index_select(0, rows)
         values = self.values.index_select(0, rows).view(len(items), width, -1)
+        if values.dtype == torch.float16:
+            values = values.to(torch.float32)
         return Masked(values, self.observed.index_select(0, rows).view(len(items), width))
 
 
@@ -104,7 +111,7 @@ class FrameTargets:
 
 
 class Store:
-    """All items of a feature file, by modality and task.
+    """The items of a feature file, all or some, by modality and task.
 
     Args:
         inputs: sequences by modality.
@@ -124,6 +131,19 @@ class Store:
                 {t: target.to(device) for t, target in self.targets.items()},
             )
         return self._copies[device]
+
+    def sizes(self, views: Ints, batch_size: int) -> list[int]:
+        """Views on each shelf (see `shelves.py`): everything is in memory, on one shelf."""
+        return [len(views)] if len(views) else []
+
+    def shelves(self, views: Ints, batch_size: int, order: np.random.Generator | None = None) -> Iterator:
+        """(views, store) of each shelf: all views and this store."""
+        if len(views):
+            yield views, self
+
+    def part(self, views: Ints) -> Store:
+        """A store that holds at least the given views."""
+        return self
 
     def gather(
         self, items: Tensor, widths: Mapping[str, int], draws: Tensor, keep: Mapping[str, Tensor] | None = None

@@ -146,6 +146,17 @@ class FeatureFile:
         self._known("modality", modality, self.modalities)
         return self._read(f"modalities/{modality}/values", start, stop).astype(np.float32, copy=False)
 
+    def read_values(self, modality: str, start: int, out: np.ndarray) -> None:
+        """Read the rows from `start` on into `out`, (rows, dim) float32; no other memory is used for values.
+
+        Rows past the last one of the modality are an error of the caller.
+        """
+        place = f"modalities/{modality}/values"
+        if self._places[place].dtype == out.dtype.str and out.flags.c_contiguous:
+            self._read_into(place, start, out)
+        else:
+            out[:] = self.values(modality, start, start + len(out))
+
     def valid(self, modality: str, start: int = 0, stop: int | None = None) -> np.ndarray:
         """(rows,) bool, False where extraction failed."""
         info = self._known("modality", modality, self.modalities)
@@ -204,15 +215,21 @@ class FeatureFile:
         if where.offset is None or 0 in shape:
             return np.zeros(shape, where.dtype)
         rows = np.empty(shape, where.dtype)
+        self._read_into(place, first, rows)
+        return rows
+
+    def _read_into(self, place: str, first: int, rows: np.ndarray) -> None:
+        """Fill an array with rows of a dataset that is not empty, from the given one on."""
+        where = self._places[place]
+        assert where.offset is not None
         try:
             with self._where.open("rb", buffering=0) as raw:
                 if _stamp(os.fstat(raw.fileno())) != self._stamp:
                     raise UserError(f"{self.path}: the file changed after it was opened; start again")
-                raw.seek(where.offset + first * math.prod(shape[1:]) * rows.itemsize)
+                raw.seek(where.offset + first * math.prod(rows.shape[1:]) * rows.itemsize)
                 _fill(raw, rows)
         except OSError as exc:
             raise UserError(f"{self.path}: cannot be read any more: {exc}") from None
-        return rows
 
 
 def _fill(raw: FileIO, rows: np.ndarray) -> None:

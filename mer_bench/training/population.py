@@ -16,7 +16,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from torch.utils import _pytree as pytree
 
 from mer_bench.data.blocks import EvalBlocks, TrainBlocks, derive
 from mer_bench.data.joined import Joined
+from mer_bench.data.store import Store
 from mer_bench.training.flat import FlatParameters, flat_optimizer
 from mer_bench.training.objective import Objective
 from mer_bench.training.schedules import Schedule
@@ -214,7 +215,7 @@ class Population:
             if real == 0:
                 continue
             own = (items[k, :real] - self.joined.first[member.store]).to(self.device)
-            store = member.val.store.on(self.device)
+            store = cast("Store", member.val.store).on(self.device)  # a population is resident
             rows = {task: store.targets[task].frames(own, width) for task in logits}
             kept = {task: x[k, :real] for task, x in logits.items()}
             targets = {t: pytree.tree_map(lambda x, k=k, n=real: x[k, :n], y) for t, y in batch.targets.items()}

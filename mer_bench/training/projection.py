@@ -61,7 +61,8 @@ def additive_projection(network: Network, data: MERDataModule) -> dict[str, NDAr
     if len(data.modalities) < 2 or not len(partner_places):
         return None
     network.eval()
-    store = data.store.on(network.device)
+    needed = np.unique(np.concatenate([partner_places, chosen]))
+    store = data.source.part(rows[needed]).on(network.device)
     total = {task: np.zeros((len(rows), spec.size)) for task, spec in data.tasks.items()}
     partners = [_gather(store, np.array([row])) for row in rows[partner_places]]
     base = _mean(network, partners)
