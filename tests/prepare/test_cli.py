@@ -9,17 +9,15 @@ from pathlib import Path
 import pytest
 
 from mer_bench.cli import main
-from mer_bench.cli import prepare as command
-from mer_bench.prepare import iemocap, prepare
+from mer_bench.prepare import iemocap
 from mer_bench.prepare.iemocap.pack import ResearchPack
 from tests.prepare.fake_pack import Pack, make
 
 
 @pytest.fixture
-def pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pack:
+def pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: None) -> Pack:
     pack = make(tmp_path / "data" / "pack")
-    monkeypatch.setattr(iemocap, "LAYOUTS", (ResearchPack(pack.expected),))  # which a child process would not see
-    monkeypatch.setattr(command, "prepare_apart", lambda corpus, request, out, _: prepare(corpus, request, out))
+    monkeypatch.setattr(iemocap, "LAYOUTS", (ResearchPack(pack.expected),))
     return pack
 
 

@@ -93,7 +93,7 @@ def test_their_own_split_allows_them(pack: Pack) -> None:
     assert data.modalities == ("text_cnn", "vision_c3d", "audio")
 
 
-def test_what_a_user_sees(pack: Pack, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_user_sees(pack: Pack, here: None, capsys: pytest.CaptureFixture[str]) -> None:
     out = pack.root.parent / "new" / "mosi.h5"
     assert main(["prepare", "mosi", "--from", str(pack.root), "--out", str(out)]) == 0
     shown = capsys.readouterr().out

@@ -27,7 +27,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Pack:
 
 
 @pytest.fixture
-def pack(sound: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pack:
+def pack(sound: Pack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: None) -> Pack:
     """A copy to spoil, and a converter that expects its counts."""
     root = tmp_path / "pack"
     shutil.copytree(sound.root, root)
