@@ -180,8 +180,8 @@ def test_hostile_archives(tmp_path: Path, labels: dict[str, float]) -> None:
     before = sorted(tmp_path.rglob("*"))
     for members, says in (
         ({"train_corpus.npy": b"\0" * (1 << 29)}, "would unpack to"),
-        ({"../../escaped.npy": b"x"}, "not a .npy array"),
-        ({"/etc/cron.d/escaped": b"x"}, "which is no array"),
+        ({"../../escaped.npy": b"x"}, "could lead out of a folder"),
+        ({"/etc/cron.d/escaped": b"x"}, "could lead out of a folder"),
     ):
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in members.items():
