@@ -17,6 +17,10 @@ class Diverged(UserError):
     """Training met a loss that is not finite; the run is left without a record."""
 
 
+class Conflict(UserError):
+    """A run has a record already, and another result; the first one stays, the other is kept beside it."""
+
+
 def did_you_mean(name: str, known: Iterable[str], *, limit: int = 3) -> str:
     """A clause that names the nearest known names, or all of them when none is near."""
     known = sorted(set(known))

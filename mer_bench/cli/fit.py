@@ -80,6 +80,7 @@ def execute(run: Run, options: Options) -> Path | None:
     from mer_bench.cli.lightning import instantiate, quiet
     from mer_bench.training.callbacks import EpochLog, checkpoints, progress
     from mer_bench.training.seeds import EpochSeeds
+    from mer_bench.training.stopping import StopAtEpoch
 
     meter = Meter()
     run.folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +90,7 @@ def execute(run: Run, options: Options) -> Path | None:
     command = instantiate(
         run.recipe,
         trusted=options.trust,
-        callbacks=[EpochSeeds(run.seed), *savers, log, *progress(options.progress)],
+        callbacks=[StopAtEpoch(), EpochSeeds(run.seed), *savers, log, *progress(options.progress)],
     )
     (run.folder / "config.yaml").write_text(command.parser.dump(command.config, skip_unset=False), encoding="utf-8")
     print(f"{run.label}", file=sys.stderr)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from mer_bench.errors import UserError
+from mer_bench.errors import Conflict, UserError
 from mer_bench.results import atomic
 from mer_bench.results.canonical import canonical, digest, plain
 from mer_bench.results.facts import Code, Cost, Feature, GroupScores, MethodFacts, ProtocolFacts, Selection
@@ -105,8 +105,9 @@ def write_record(folder: Path, record: Record) -> Literal["written", "kept"]:
         ``kept`` if a record with the same numbers was there already; it stays as it is.
 
     Raises:
-        UserError: CONFLICT: the folder holds another result for the same run. The new one is kept beside it as
+        Conflict: the folder holds another result for the same run. The new one is kept beside it as
             ``conflict-<id>.json`` and nothing else is changed.
+        UserError: the record there cannot be read, or was changed.
     """
     atomic.make_folder(folder)
     path = folder / NAME
@@ -121,7 +122,7 @@ def write_record(folder: Path, record: Record) -> Literal["written", "kept"]:
     other = folder / f"conflict-{record.record_id[:16]}.json"
     atomic.create(other, _encode(record))
     differing = [name for name, value in record.numbers().items() if there.numbers()[name] != value]
-    raise UserError(
+    raise Conflict(
         f"CONFLICT: {path} and the new {other} are the same run with different results "
         f"({', '.join(differing) or 'run_key'}); the first one stays. Something is not deterministic: compare code, "
         "environment and data of the two"

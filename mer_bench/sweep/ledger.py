@@ -1,14 +1,17 @@
 """Who works on what, in files alone: claims are leases, results are published once, nothing else is state.
 
-`<runs>/.sweep/leases/<key>` is created with O_EXCL, so one launcher wins; its age is its heartbeat. A lease whose owner
-is dead (same machine) or silent for longer than `LEASE` is moved away under a name of its own, which again only one can
-do, and competed for anew. A run is done when its record exists; it is published by `results.record.write_record`, which
-never overwrites. So a run may be executed twice after a lost lease, but never be recorded twice.
+`<runs>/.sweep/leases/<key>` is created with O_EXCL, so one launcher wins; its time of change is its heartbeat. A lease
+whose owner is dead (same machine), or whose heartbeat stood still for longer than `LEASE` by the watcher's own steady
+clock, is moved away under a name of its own, which again only one can do, and competed for anew. No two clocks are
+compared, so one that jumps, or that of a file server, changes nothing. A run is done when its record exists; it is
+published by `results.record.write_record`, which never overwrites. So a run may be executed twice after a lost lease,
+but never be recorded twice.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import socket
@@ -20,7 +23,7 @@ from typing import Any
 
 from mer_bench.results import atomic
 
-#: seconds without a heartbeat after which a lease of another machine is taken over
+#: seconds without a heartbeat after which a lease is taken over
 LEASE = 180.0
 #: seconds between heartbeats
 BEAT = 15.0
@@ -54,25 +57,31 @@ class Ledger:
         self.leases, self.failures = self.root / "leases", self.root / "failed"
         self.lease = lease
         self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._sights: dict[str, tuple[int, float]] = {}
 
     def prepare(self) -> None:
-        """Make the folders.
+        """Make the folders, and try that they can be written.
 
         Raises:
             OSError: the place cannot be written.
         """
         for folder in (self.leases, self.failures):
             folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / f".probe-{uuid.uuid4().hex}"
+            try:
+                probe.write_text("can be written")
+            finally:
+                probe.unlink(missing_ok=True)
 
     def claim(self, key: str) -> bool:
         """Try to become the one who runs `key`."""
         path = self.leases / key
-        if path.exists() and self._dead(path):
+        if path.exists() and self._dead(key, path):
             # only one mover wins; the file moved may be a new claim made in between, which then is put back
             aside = path.with_name(f".stale-{uuid.uuid4().hex}")
             with contextlib.suppress(OSError):
                 path.rename(aside)
-                if not self._dead(aside):
+                if not self._dead(key, aside):
                     with contextlib.suppress(OSError):
                         os.link(aside, path)
                 aside.unlink(missing_ok=True)
@@ -80,8 +89,13 @@ class Ledger:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
             return False
-        with os.fdopen(handle, "w") as stream:
-            json.dump({"owner": self.owner, "host": socket.gethostname(), "pid": os.getpid()}, stream)
+        claim = {"owner": self.owner, "host": host(), "pid": os.getpid(), "born": born(os.getpid())}
+        try:
+            with os.fdopen(handle, "w") as stream:
+                json.dump(claim, stream)
+        except OSError:  # a full disk: leave nothing behind that others would have to wait for
+            path.unlink(missing_ok=True)
+            raise
         return True
 
     def beat(self, key: str) -> None:
@@ -96,11 +110,11 @@ class Ledger:
             path.unlink(missing_ok=True)
 
     def held(self) -> dict[str, dict[str, Any]]:
-        """Live claims by key."""
+        """Live claims by key, at one look: only here the age of a heartbeat is read off the wall clock."""
         if not self.leases.is_dir():
             return {}
-        paths = [path for path in self.leases.iterdir() if not path.name.startswith(".")]
-        return {path.name: self._read(path) for path in paths if not self._dead(path)}
+        found = {path.name: path for path in self.leases.iterdir() if not path.name.startswith(".")}
+        return {key: self._read(path) for key, path in found.items() if self._shown_alive(path)}
 
     def fail(self, key: str, reason: str) -> Failure:
         """Note a failed attempt."""
@@ -119,18 +133,29 @@ class Ledger:
         """Forget failed attempts, so that the run is tried again."""
         (self.failures / key).unlink(missing_ok=True)
 
-    def _dead(self, path: Path) -> bool:
-        """Whether the owner of a lease is gone: its process on this machine, or silence for too long elsewhere."""
+    def _dead(self, key: str, path: Path) -> bool:
+        """Whether the owner of a lease is gone: its process on this machine, or silence for too long anywhere."""
+        claim = self._read(path)
+        limit = self.lease if claim else min(self.lease, 5.0)  # without content: just created, unless it stays so
+        if claim.get("host") == host() and not alive(int(claim.get("pid", 0)), claim.get("born")):
+            return True
         try:
-            age = time.time() - path.stat().st_mtime
+            stamp = path.stat().st_mtime_ns
         except OSError:
             return False
-        found = self._read(path)
-        if not found:  # just created and not yet written, unless it stays so
-            return age > min(self.lease, 5.0)
-        if found.get("host") == socket.gethostname():
-            return not _alive(int(found.get("pid", 0)))
-        return age > self.lease
+        seen, since = self._sights.get(key, (None, 0.0))
+        if stamp != seen:
+            self._sights[key] = (stamp, time.monotonic())
+            return False
+        return time.monotonic() - since > limit
+
+    def _shown_alive(self, path: Path) -> bool:
+        claim = self._read(path)
+        if claim.get("host") == host():
+            return alive(int(claim.get("pid", 0)), claim.get("born"))
+        with contextlib.suppress(OSError):
+            return time.time() - path.stat().st_mtime <= self.lease
+        return False
 
     @staticmethod
     def _read(path: Path) -> dict[str, Any]:
@@ -141,11 +166,39 @@ class Ledger:
         return content if isinstance(content, dict) else {}
 
 
-def _alive(pid: int) -> bool:
+@functools.cache
+def host() -> str:
+    """This machine, as far as process numbers mean the same: containers that share a name differ."""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        space = ""
+    return f"{socket.gethostname()} {space}".strip()
+
+
+def born(pid: int) -> int | None:
+    """When a process started, in the kernel's ticks; tells it from a later one with its number. None if unknown."""
+    try:
+        return int(_fields(pid)[19])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def alive(pid: int, start: int | None) -> bool:
+    """Whether the process is there, is the one that started then, and is not a dead one that nobody has buried."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
+        pass
+    try:
+        fields = _fields(pid)
+    except OSError:
         return True
-    return True
+    return fields[0] not in "ZX" and start in (None, int(fields[19]))
+
+
+def _fields(pid: int) -> list[str]:
+    """What Linux says of a process, from its state on."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()

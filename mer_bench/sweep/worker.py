@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import multiprocessing
 import os
+import shutil
+import signal
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from mer_bench.errors import Diverged, UserError
+from mer_bench.errors import Conflict, Diverged, UserError
 from mer_bench.recipes import Recipe
+
+#: what systems say when there is no room
+FULL = (errno.ENOSPC, errno.EDQUOT)
+#: torch says it in other words; so little room left counts as none
+_ROOM = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,6 @@ class Job:
         log: file for everything printed.
         environment: variables set before torch starts to work (`CUDA_VISIBLE_DEVICES`, thread counts).
         threads: CPU threads of the run.
-        launcher: process that must stay alive.
     """
 
     target: str
@@ -38,12 +45,17 @@ class Job:
     log: Path
     environment: Mapping[str, str]
     threads: int
-    launcher: int
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: ok, diverged, refused (bad input; not tried again), oom, or failed; and why."""
+    """How a run ended, and why.
+
+    Attributes:
+        status: ok, diverged, refused (bad input; not tried again), oom, disk (no room), conflict (another result is
+            recorded), stopped (as it was asked to), or failed.
+        reason: in one line.
+    """
 
     status: str
     reason: str = ""
@@ -51,10 +63,16 @@ class Ended:
 
 def main(job: Job, report: Connection) -> None:
     """Run the job, print into its log, and report how it ended."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the launcher is the one who stops us
     os.environ.update(job.environment)
-    threading.Thread(target=_follow, args=(job.launcher,), daemon=True).start()
-    job.log.parent.mkdir(parents=True, exist_ok=True)
-    with job.log.open("a", buffering=1) as log:
+    threading.Thread(target=_follow, daemon=True).start()
+    try:
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        log = job.log.open("a", buffering=1)
+    except OSError as error:
+        ended = Ended("disk" if error.errno in FULL else "failed", f"{job.log}: cannot be written ({error.strerror})")
+    else:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
         sys.stdout, sys.stderr = log, log
@@ -69,26 +87,46 @@ def _run(job: Job) -> Ended:
         module, _, name = job.target.partition(":")
         function = getattr(importlib.import_module(module), name)
         function(job.recipe, {**job.options, "threads": job.threads})
-    except Diverged as error:
-        print(f"mer-bench: {error}")
-        return Ended("diverged", str(error))
-    except UserError as error:
-        print(f"mer-bench: error: {error}")
-        return Ended("refused", str(error))
+    except KeyboardInterrupt:
+        return Ended("stopped")
     except BaseException as error:  # the launcher decides; nothing may leave without a word
-        traceback.print_exc()
-        text = f"{type(error).__name__}: {error}"
-        return Ended("oom" if type(error).__name__ == "OutOfMemoryError" else "failed", text)
+        return _explained(error, job.log)
     return Ended("ok")
 
 
-def _follow(launcher: int) -> None:
+def _explained(error: BaseException, log: Path) -> Ended:
+    """How a run ended that raised."""
+    kind = next((status for status, classes in _KINDS.items() if isinstance(error, classes)), "")
+    if kind:
+        print(f"mer-bench: {kind}: {error}")
+        return Ended(kind, str(error))
+    if any(isinstance(cause, OSError) and cause.errno in FULL for cause in _causes(error)) or _no_room(log):
+        return Ended("disk", f"{log.parent}: no space left on the device")
+    traceback.print_exc()
+    text = f"{type(error).__name__}: {error}"
+    return Ended("oom" if type(error).__name__ == "OutOfMemoryError" else "failed", text)
+
+
+#: what is said in one line; the first that fits
+_KINDS: Mapping[str, type[BaseException]] = {"diverged": Diverged, "conflict": Conflict, "refused": UserError}
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _no_room(log: Path) -> bool:
+    try:
+        return shutil.disk_usage(log.parent).free < _ROOM
+    except OSError:
+        return False
+
+
+def _follow() -> None:
     """End with the launcher: a run must not go on unseen."""
-    while True:
-        try:
-            os.kill(launcher, 0)
-        except ProcessLookupError:
-            os._exit(1)
-        except PermissionError:
-            pass
-        time.sleep(1.0)
+    launcher = multiprocessing.parent_process()
+    if launcher is not None:
+        wait([launcher.sentinel])
+        os._exit(1)

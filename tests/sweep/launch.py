@@ -15,7 +15,7 @@ from mer_bench.sweep.progress import Progress
 
 def main(runs: str, sweep: str, target: str, seconds: str) -> int:
     plan = make_plan(read(sweep), runs)
-    options = {"runs": runs, "seconds": float(seconds)}
+    options = {"runs": runs, "seconds": float(seconds), "notes": f"{runs}.notes"}
     places, preload = slots(2, [], 1), ["tests.sweep.targets"]
     engine = LocalEngine(Ledger(runs, lease=2.0), places, f"tests.sweep.targets:{target}", options, preload)
     return 130 if engine.work(plan.runs, Progress(len(plan.runs), 0, bar=False)) else 0

@@ -1,0 +1,32 @@
+"""SIGTERM as a wish: training ends after the epoch in which it came, so that nothing but time is lost."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Any
+
+from lightning.pytorch import Callback, Trainer
+
+
+class StopAtEpoch(Callback):
+    """Raises KeyboardInterrupt at the start of the next epoch, when the checkpoint of the last one is written.
+
+    Before the first and after the last epoch SIGTERM means what it always does. Whoever sent it may kill a process that
+    takes too long; then the epoch is lost, and the run goes on from the checkpoint before.
+    """
+
+    asked = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Take the signal over from Lightning, which would stop in the middle of an epoch."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._note)  # Lightning puts the earlier handler back after training
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Stop here if asked to."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: object) -> None:
+        self.asked = True
