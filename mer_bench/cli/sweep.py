@@ -37,8 +37,8 @@ def main(argv: list[str]) -> int:
     for (protocol, method), reason in {**plan.left_out, **(found.left_out if found else {})}.items():
         print(f"left out: {method} on {protocol}: {reason}", file=sys.stderr)
     if looking:
-        shown = {"head": found.line(), "facts": found.facts()} if found else {}
-        print(report(plan, options.runs, as_json=options.json, **shown))
+        head, facts = (found.line(), found.facts()) if found else ("", {})
+        print(report(plan, options.runs, as_json=options.json, head=head, facts=facts))
         return 0
     if found and found.open:
         print("stopped in the search; the same command goes on from here", file=sys.stderr)
