@@ -19,6 +19,7 @@ COMMANDS = {
     "data": ("mer_bench.cli.data", "info, check, leakage, synth: look at, check or invent a feature file"),
     "sweep": ("mer_bench.cli.sweep", "protocols x methods x folds x seeds, packed on this machine, resumable"),
     "leaderboard": ("mer_bench.cli.leaderboard", "records to markdown pages"),
+    "compare": ("mer_bench.cli.compare", "two methods under one protocol: difference, interval, what would resolve it"),
     "list": ("mer_bench.cli.list", "methods, datasets, protocols, losses, configs"),
 }
 

@@ -103,12 +103,11 @@ def read_predictions(path: Path, sha256: str | None = None) -> Predictions:
     if not path.is_file():
         raise UserError(f"{path}: no such file; predictions lie beside the record of their run")
     if sha256 is not None:
-        with path.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        found = file_sha256(path)
         if found != sha256:
             raise UserError(f"{path}: not the predictions of the record (sha256 {found[:16]}, not {sha256[:16]})")
     try:
-        arrays = _unpack(path)
+        arrays = read_arrays(path)
         ids = [item.decode("utf-8") for item in arrays.pop("ids").tolist()]
         lengths = arrays.pop("lengths", None)
         if lengths is not None and (lengths.dtype != np.dtype("<i8") or lengths.shape != (len(ids),)):
@@ -144,7 +143,25 @@ def _pack(arrays: Mapping[str, NDArray]) -> bytes:
     return buffer.getvalue()
 
 
-def _unpack(path: Path) -> dict[str, NDArray]:
+def file_sha256(path: Path) -> str:
+    """Sha256 of a file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def read_arrays(path: Path) -> dict[str, NDArray]:
+    """The plain arrays of an npz file that this package wrote: uncompressed, no pickles, each name once.
+
+    Raises:
+        ValueError: anything else; or what `zipfile` raises on a damaged file.
+    """
     import numpy as np
 
     with zipfile.ZipFile(path) as archive:

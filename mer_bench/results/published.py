@@ -144,7 +144,9 @@ class Published:
         seen = set()
         for table in self.tables:
             if table.source not in self.sources:
-                raise UserError(f"table {table.id}: source {table.source!r}; {did_you_mean(table.source, self.sources)}")
+                raise UserError(
+                    f"table {table.id}: source {table.source!r}; {did_you_mean(table.source, self.sources)}"
+                )
             if table.id in seen:
                 raise UserError(f"table {table.id}: there are two of this name; expected each once")
             seen.add(table.id)

@@ -37,6 +37,7 @@ __all__ = [
     "read_predictions",
     "read_record",
     "read_records",
+    "read_runs",
     "run_folder",
     "run_key",
     "settings_hash",
@@ -164,11 +165,17 @@ def _read(path: Path) -> Record:
 
 
 def read_records(folder: Path) -> tuple[list[Record], list[Rejected]]:
+    """As `read_runs`, without the folders."""
+    runs, rejected = read_runs(folder)
+    return [record for _, record in runs], rejected
+
+
+def read_runs(folder: Path) -> tuple[list[tuple[Path, Record]], list[Rejected]]:
     """Every record below a folder, sorted by path.
 
     Returns:
-        Usable records, and those that are not, with the reason; so are results that contradicted a record (see
-        `write_record`).
+        Usable records, each with the folder of its run; and those that are not, with the reason; so are results that
+        contradicted a record (see `write_record`).
 
     Raises:
         UserError: there is no such folder.
@@ -183,7 +190,7 @@ def read_records(folder: Path) -> tuple[list[Record], list[Rejected]]:
             rejected.append(Rejected(path.relative_to(folder).as_posix(), str(error)))
             continue
         if path.name == NAME:
-            records.append(found)
+            records.append((path.parent, found))
         else:
             reason = "CONFLICT: the same run with another result; the record beside it counts"
             rejected.append(Rejected(path.relative_to(folder).as_posix(), reason))

@@ -1,0 +1,77 @@
+"""`mer-bench compare`: two methods under one protocol, with everything that the records know. No torch."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from mer_bench.data.corpora import find_protocol, register
+from mer_bench.errors import UserError
+from mer_bench.results.claims import FULL, Side
+
+_SIDE = re.compile(r"([^:@]+)(?::([^@]+))?(?:@(.+))?")
+PUBLISHED, OWN = Path("leaderboards/records"), Path("runs")
+
+
+def main(argv: list[str]) -> int:
+    """Print the comparison."""
+    parser = argparse.ArgumentParser(
+        prog="mer-bench compare",
+        description="Difference of two methods under one protocol: interval, p, probabilities, by fold, cluster and "
+        "class, and what it would take to resolve it.",
+        epilog="A side is METHOD, METHOD:audio+text, or METHOD:audio+text@no_audio; without modalities it is the "
+        "widest set that was run.",
+    )
+    parser.add_argument("first", metavar="A", help="a method")
+    parser.add_argument("second", metavar="B", help="what it is compared with, such as concat")
+    parser.add_argument("--protocol", required=True, metavar="NAME", help="see `mer-bench list protocols`")
+    parser.add_argument("--metric", default="", metavar="TASK/METRIC", help="the protocol's primary one by default")
+    parser.add_argument("--records", type=Path, metavar="DIR", help=f"searched for records ({PUBLISHED}, else {OWN})")
+    parser.add_argument("--synthetic", action="store_true", help="compare runs on invented data instead of real ones")
+    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="use the corpus it defines too")
+    options = parser.parse_args(argv)
+    register(options.trust)
+
+    protocol = find_protocol(options.protocol)
+    metric = options.metric or protocol.primary
+    if metric.rpartition("/")[0] not in protocol.metrics and metric not in protocol.metrics:
+        raise UserError(f"--metric {metric}: {protocol.name} reports {', '.join(protocol.metrics)}")
+    folder = options.records or (PUBLISHED if PUBLISHED.is_dir() else OWN)
+    print(compare(folder, protocol.name, metric, side(options.first), side(options.second), options.synthetic))
+    return 0
+
+
+def compare(folder: Path, protocol: str, metric: str, first: Side, second: Side, synthetic: bool) -> str:
+    """The comparison as text.
+
+    Raises:
+        UserError: no records of the protocol, or a side that is not complete.
+    """
+    from mer_bench.results.compare import pair, report
+    from mer_bench.results.measured import groups
+    from mer_bench.results.record import read_runs
+    from mer_bench.results.sums import sums_beside
+
+    found, _ = read_runs(folder)
+    mine = [(place, record) for place, record in found if record.protocol.name == protocol]
+    sums, problems = sums_beside(mine)
+    made = groups([record for _, record in mine], sums, protocol, synthetic=synthetic)
+    if not made:
+        kind = "synthetic data" if synthetic else "real data; --synthetic takes invented ones"
+        raise UserError(f"{folder}: no record of {protocol} on {kind}")
+    text = report(pair(made, metric, first, second))
+    return "\n".join([text, *(f"left out: {problem}" for problem in problems)])
+
+
+def side(given: str) -> Side:
+    """A side from its spelling on the command line.
+
+    Raises:
+        UserError: it has another form.
+    """
+    found = _SIDE.fullmatch(given)
+    if not found:
+        raise UserError(f"{given!r}: expected METHOD, METHOD:audio+text or METHOD:audio+text@condition")
+    method, modalities, condition = found.groups()
+    return Side(method, tuple(modalities.split("+")) if modalities else (), condition or FULL)

@@ -1,0 +1,134 @@
+"""Claims against records: ours under the honest protocol, ours under the paper's procedure, and a verdict by rule.
+
+The rule (*ours*): a number agrees where it lies inside our 95 % interval, widened by the margin of half a point; a
+statement "A is better than B" agrees where our whole interval does, and fails where our interval lies on the other side
+or within the margin. What agrees under the honest protocol is ``within``; what agrees under the paper's procedure alone
+is ``explained by protocol``; what agrees under neither is ``not reproduced``. Everything else cannot be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from mer_bench.errors import UserError
+from mer_bench.metrics.definitions import direction
+from mer_bench.results.claims import Claim, Side
+from mer_bench.results.measured import Group, Row, Sums, groups
+from mer_bench.results.schema import Record
+from mer_bench.results.statistics import MARGIN, Difference, Estimate
+
+Verdict = Literal["within", "explained by protocol", "not reproduced", "cannot test"]
+Answer = Literal["yes", "no", "open"]
+
+
+@dataclass(frozen=True)
+class Ours:
+    """What was measured for a claim under one protocol.
+
+    Attributes:
+        protocol: its name.
+        value: score, or left minus right; None where nothing complete was run.
+        low: lower end of its interval.
+        high: upper end.
+        modalities: of the rows, left then right.
+        reason: why there is nothing.
+    """
+
+    protocol: str
+    value: float | None = None
+    low: float = 0.0
+    high: float = 0.0
+    modalities: tuple[tuple[str, ...], ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with what was found.
+
+    Attributes:
+        claim: it.
+        honest: ours under the honest protocol.
+        legacy: ours under the paper's procedure; None where no protocol repeats it.
+        verdict: by the rule above.
+        reason: of "cannot test".
+    """
+
+    claim: Claim
+    honest: Ours
+    legacy: Ours | None
+    verdict: Verdict
+    reason: str = ""
+
+
+def judge(claims: Iterable[Claim], records: Iterable[Record], sums: Sums) -> list[Judged]:
+    """Every claim with its verdict; a pure function, the order of the records changes nothing."""
+    kept = list(records)
+    names = sorted({name for claim in claims for name in (claim.honest, claim.legacy) if name})
+    by_protocol = {name: groups(kept, sums, name) for name in names}
+    return [_judge(claim, by_protocol) for claim in claims]
+
+
+def _judge(claim: Claim, by_protocol: Mapping[str, list[Group]]) -> Judged:
+    honest = _ours(claim, claim.honest, by_protocol[claim.honest])
+    legacy = _ours(claim, claim.legacy, by_protocol[claim.legacy]) if claim.legacy else None
+    verdict, reason = _verdict(claim, honest, legacy)
+    return Judged(claim, honest, legacy, verdict, reason)
+
+
+def _ours(claim: Claim, protocol: str, found: list[Group]) -> Ours:
+    """From the first group that has all that the claim needs; the reason of the first one where none has."""
+    reasons = []
+    for group in found:
+        try:
+            left = group.find(claim.left), claim.left.condition
+            if claim.right is None:
+                return _measured(protocol, [left], group.score(*_with_metric(left, claim.metric)))
+            right = group.find(claim.right), claim.right.condition
+            return _measured(protocol, [left, right], group.difference(claim.metric, left, right))
+        except UserError as error:
+            reasons.append(str(error))
+    return Ours(protocol, reason=reasons[0] if reasons else f"nothing was run under {protocol}")
+
+
+def _with_metric(side: tuple[Row, str], metric: str) -> tuple[Row, str, str]:
+    return side[0], metric, side[1]
+
+
+def _measured(protocol: str, rows: list[tuple[Row, str]], found: Estimate | Difference) -> Ours:
+    return Ours(protocol, found.value, found.low, found.high, tuple(row.key[1] for row, _ in rows))
+
+
+def answer(claim: Claim, ours: Ours) -> Answer:
+    """Whether what was measured agrees with a claim."""
+    if ours.value is None:
+        return "open"
+    if claim.value is not None:
+        return "yes" if ours.low - MARGIN <= claim.value <= ours.high + MARGIN else "no"
+    ends = sorted(direction(claim.metric) * end for end in (ours.low, ours.high))
+    if ends[0] > 0:
+        return "yes"
+    return "no" if ends[1] < 0 or (ends[0] >= -MARGIN and ends[1] <= MARGIN) else "open"
+
+
+def _verdict(claim: Claim, honest: Ours, legacy: Ours | None) -> tuple[Verdict, str]:
+    if not claim.testable:
+        return "cannot test", claim.why
+    first = answer(claim, honest)
+    second = answer(claim, legacy) if legacy is not None else "no"
+    if first == "yes":
+        return "within", ""
+    if first == "open":
+        return "cannot test", honest.reason or "the interval holds both answers"
+    if second == "yes":
+        return "explained by protocol", ""
+    if legacy is not None and legacy.value is None:
+        return "cannot test", f"the honest protocol disagrees, and the paper's procedure was not run: {legacy.reason}"
+    return "not reproduced", ""
+
+
+def sides(claim: Claim) -> list[Side]:
+    """The rows that a claim is about."""
+    return [claim.left] if claim.right is None else [claim.left, claim.right]
