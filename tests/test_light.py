@@ -51,6 +51,7 @@ LIGHT = [
     ("data synth iemocap --items 60 --out made.h5", 0),
     ("prepare --help", 0),
     ("leaderboard --help", 0),
+    ("compare --help", 0),
     # refusals
     ("fitt", 2),
     ("fit", 2),
@@ -60,6 +61,7 @@ LIGHT = [
     ("fit iemocap_foal", 2),
     ("data info nowhere.h5", 2),
     ("leaderboard --records nowhere --out board", 2),
+    ("compare foal concat --protocol iemocap4", 2),
 ]
 
 

@@ -16,7 +16,7 @@ from mer_bench.metrics.families import ADDITIVE, Additive
 from mer_bench.results.predictions import file_sha256, read_arrays
 from mer_bench.results.schema import Record
 
-NAME = "clusters.npz"
+NAME, PUBLIC = "clusters.npz", "clusters-public.npz"  # as a run leaves it, and with hashed names
 NAMES = "names"
 
 
@@ -42,9 +42,7 @@ def read_sums(path: Path, record: Record) -> dict[str, ClusterStatistics]:
     family = additive(record)
     if family is None:
         raise UserError(f"{path}: {record.protocol.primary} of {record.protocol.name} is not a function of sums here")
-    if NAME not in record.files:
-        raise UserError(f"{path}: its record names no {NAME}")
-    if file_sha256(path) != record.files[NAME]:
+    if path.name == NAME and file_sha256(path) != record.files.get(NAME):
         raise UserError(f"{path}: not the file of its record (another sha256)")
     try:
         arrays = read_arrays(path)
@@ -60,6 +58,11 @@ def read_sums(path: Path, record: Record) -> dict[str, ClusterStatistics]:
     return {condition: ClusterStatistics(metric, names, values, family) for condition, values in arrays.items()}
 
 
+def beside(folder: Path) -> Path | None:
+    """The file of statistics in the folder of a run, or of a published record; None where there is none."""
+    return next((folder / name for name in (NAME, PUBLIC) if (folder / name).is_file()), None)
+
+
 def sums_beside(found: Iterable[tuple[Path, Record]]) -> tuple[dict[str, dict[str, ClusterStatistics]], list[str]]:
     """Of every record that has them, by run key.
 
@@ -71,8 +74,8 @@ def sums_beside(found: Iterable[tuple[Path, Record]]) -> tuple[dict[str, dict[st
     """
     sums, problems = {}, []
     for folder, record in found:
-        path = folder / NAME
-        if not path.exists() or additive(record) is None:
+        path = beside(folder)
+        if path is None or additive(record) is None:
             continue
         try:
             sums[record.run_key] = read_sums(path, record)
