@@ -88,3 +88,21 @@ def test_methods_learn_what_their_cards_say_and_no_more(corpora, structure, meth
             assert ours >= 0.9 * oracle
         elif structure.startswith("synergy"):
             assert ours <= 0.25 + 0.1, "its card denies what it can do"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("learned", "plain"),
+    [("iccl", "iccl_avonly"), ("concat_moddrop", "concat"), ("transformer_moddrop", "transformer")],
+)
+def test_methods_trained_on_parts_lose_less_when_one_is_gone(corpora, learned, plain):
+    """On redundant data one modality says all: who has learned from either alone loses less without the other."""
+    root, losses = corpora["redundant"], {}
+    for method in (learned, plain):
+        runs = root / "parts" / method
+        argv = ["fit", f"iemocap_{method}", "--data.modalities", "[audio, vision]", "--data.root", str(root)]
+        assert main([*argv, "--runs", str(runs), "--progress", "none", *SETTINGS]) == 0
+        (record,), _ = read_records(runs)
+        without = [record.metrics[f"no_{m}"]["emotion/ua"] for m in record.modalities]
+        losses[method] = record.metrics["full"]["emotion/ua"] - sum(without) / len(without)
+    assert losses[learned] < losses[plain]
