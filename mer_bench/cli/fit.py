@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from mer_bench.cli.meter import Meter
 from mer_bench.data.corpora import register
 from mer_bench.errors import Diverged, UserError
 from mer_bench.protocol import SEARCH
-from mer_bench.runs import Run, plan
+from mer_bench.results.record import read_record
+from mer_bench.runs import Run, numeric, plan
 
 if TYPE_CHECKING:
     from mer_bench.cli.lightning import Command
@@ -46,7 +48,8 @@ def work(recipe: recipes.Recipe, given: Mapping[str, Any]) -> None:
     import torch
 
     torch.set_num_threads(given["threads"])
-    options = cli_options.Options("fit", (), (), runs=given["runs"], trust=given["trust"], progress="lines")
+    kept = {name: given[name] for name in ("runs", "trust", "track", "group") if name in given}
+    options = cli_options.Options("fit", (), (), progress="lines", **kept)
     register(options.trust)
     for run in plan(recipe, options.runs):
         execute(run, options)
@@ -94,7 +97,7 @@ def execute(run: Run, options: Options) -> Path | None:
     )
     (run.folder / "config.yaml").write_text(command.parser.dump(command.config, skip_unset=False), encoding="utf-8")
     print(f"{run.label}", file=sys.stderr)
-    with quiet():
+    with quiet(), tracked(run, command, options):
         try:
             chosen = train(run, command, options.fresh)
         except Diverged:
@@ -112,6 +115,26 @@ def execute(run: Run, options: Options) -> Path | None:
         path = write_results(run, command, chosen, meter)
     print(summary(path))
     return path
+
+
+@contextmanager
+def tracked(run: Run, command: Command, options: Options) -> Iterator[None]:
+    """Let the tracker of `--track` watch; it ends with the scores of the record, or without any."""
+    from mer_bench.training.tracking import TRACKERS, About, Tracked
+
+    group = (*filter(None, [options.group]), run.protocol.name, run.recipe.method)
+    facts = {"fold": run.fold, "seed": run.seed, "key": run.key, "variant": run.recipe.card.get("variant", "default")}
+    tracker = TRACKERS[options.track](About(run.label, group, run.folder, numeric(run.recipe.settings), facts))
+    command.trainer.callbacks.insert(0, Tracked(tracker))  # type: ignore[attr-defined]
+    scores: dict[str, float] = {}
+    try:
+        yield
+        record = run.folder / "record.json"
+        if record.is_file():
+            found = read_record(record).metrics
+            scores = {f"test/{where}/{name}": x for where, part in found.items() for name, x in part.items()}
+    finally:
+        tracker.end(scores)
 
 
 def train(run: Run, command: Command, fresh: bool) -> dict:

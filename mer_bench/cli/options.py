@@ -33,6 +33,7 @@ OWN = {
         "Train one run, keep the best epoch by the protocol's validation metric, score the test part once, and write "
         "the record.",
         "  --no-test          leave the test part locked; no record is written\n"
+        "  --track KIND       csv (always there), wandb or tensorboard beside it; a run's key does not know of it\n"
         "  --fresh            do not continue an interrupted run, start it again",
     ),
     "validate": ("Score a checkpoint on the validation part.", "  --ckpt_path FILE   the checkpoint"),
@@ -42,6 +43,9 @@ OWN = {
         "  --ckpt_path FILE   the checkpoint\n  --out FILE         the .npz to write",
     ),
 }
+
+#: what may watch a run; see `training.tracking`
+TRACKERS = ("csv", "wandb", "tensorboard")
 
 #: settings of Lightning's Trainer that our step replaces, with the option to use instead
 REPLACED = {
@@ -66,6 +70,8 @@ class Options:
     progress: str = "auto"
     no_test: bool = False
     fresh: bool = False
+    track: str = "csv"
+    group: str = ""
     ckpt_path: str = ""
     out: str = ""
     print_config: bool = False
@@ -96,6 +102,7 @@ def parse(command: str, argv: list[str]) -> Options | None:
     if command == "fit":
         parser.add_argument("--no-test", action="store_true")
         parser.add_argument("--fresh", action="store_true")
+        parser.add_argument("--track", choices=TRACKERS, default="csv")
     else:
         parser.add_argument("--ckpt_path", default="")
     if command == "predict":

@@ -66,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be run")
     parser.add_argument("--json", action="store_true", help="status and dry run: machine-readable")
     parser.add_argument("--retry", action="store_true", help="try runs again that were given up")
+    parser.add_argument(
+        "--track", choices=cli_options.TRACKERS, default="csv", help="as in fit; grouped by sweep, protocol and method"
+    )
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="as in fit")
     engines.add_options(parser)
     parser.add_argument(
@@ -92,7 +95,7 @@ def work(plan: Plan, options: argparse.Namespace) -> int:
     if options.retry:
         for run in left:
             ledger.forgive(run.key)
-    stopped = launch(plan.runs, options, TARGET, {})
+    stopped = launch(plan.runs, options, TARGET, {"track": options.track, "group": Path(options.name).stem})
     done = sum(recorded(run) for run in plan.runs.values())
     if stopped:
         print(interrupted_message(done, len(plan.runs)), file=sys.stderr)
