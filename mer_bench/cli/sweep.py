@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from mer_bench import recipes
 from mer_bench.cli import engines, search

@@ -49,15 +49,16 @@ def execute(run: Run, trust: tuple[str, ...], cap: int, epochs: int | None) -> O
         With the status `stopped` if it would have gone on.
     """
     from mer_bench.cli.lightning import instantiate, quiet
-    from mer_bench.training.callbacks import EpochLog, StopAfter, checkpoints, progress
+    from mer_bench.training.callbacks import EpochLog, checkpoints, progress
     from mer_bench.training.seeds import EpochSeeds
+    from mer_bench.training.stopping import StopAfter, StopAtEpoch
 
     run.folder.mkdir(parents=True, exist_ok=True)
     folder = run.folder / "checkpoints"
     stop = StopAfter(epochs)
     latest = checkpoints(folder)[-1:]  # a trial is not tested, so nobody needs the best epoch's weights
     log = EpochLog(run.folder / "metrics.csv")
-    callbacks = [EpochSeeds(run.seed), *latest, log, stop, *progress("lines")]
+    callbacks = [StopAtEpoch(), EpochSeeds(run.seed), *latest, log, stop, *progress("lines")]
     command = instantiate(run.recipe, trusted=trust, callbacks=callbacks)
     parameters = sum(p.numel() for p in command.model.parameters() if p.requires_grad)
     if parameters > cap:

@@ -62,26 +62,6 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(stream))
 
 
-class StopAfter(Callback):
-    """Stops training after so many epochs of the whole run; the schedule still runs over all that were planned.
-
-    Args:
-        epochs: None means never.
-
-    Attributes:
-        cut: whether training would have gone on.
-    """
-
-    def __init__(self, epochs: int | None) -> None:
-        self.epochs, self.cut = epochs, False
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
-        """Stop, unless early stopping or the last epoch does."""
-        done = trainer.current_epoch + 1
-        if self.epochs is not None and self.epochs <= done < (trainer.max_epochs or 0) and not trainer.should_stop:
-            self.cut = trainer.should_stop = True
-
-
 class Lines(Callback):
     """A plain line per epoch with time left, for log files."""
 

@@ -1,4 +1,4 @@
-"""SIGTERM as a wish: training ends after the epoch in which it came, so that nothing but time is lost."""
+"""Ends of training before its time: on SIGTERM as a wish, or after a number of epochs; nothing but time is lost."""
 
 from __future__ import annotations
 
@@ -30,3 +30,23 @@ class StopAtEpoch(Callback):
 
     def _note(self, number: int, frame: object) -> None:
         self.asked = True
+
+
+class StopAfter(Callback):
+    """Stops training after so many epochs of the whole run; the schedule still runs over all that were planned.
+
+    Args:
+        epochs: None means never.
+
+    Attributes:
+        cut: whether training would have gone on.
+    """
+
+    def __init__(self, epochs: int | None) -> None:
+        self.epochs, self.cut = epochs, False
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: Any) -> None:
+        """Stop, unless early stopping or the last epoch does."""
+        done = trainer.current_epoch + 1
+        if self.epochs is not None and self.epochs <= done < (trainer.max_epochs or 0) and not trainer.should_stop:
+            self.cut = trainer.should_stop = True
