@@ -38,13 +38,14 @@ def write_results(run: Run, command: Command, chosen: Mapping[str, Any], meter: 
     Returns:
         Path of the record.
     """
-    path = run.folder / "predictions.npz"
     ids, outputs, lengths = predict_test(command)
-    files = {path.name: record.write_predictions(path, ids, outputs, lengths)}
-    scores = score_run(run.protocol, run.file, run.modalities, record.read_predictions(path))
-    if scores.clusters:
-        files["clusters.npz"] = write_clusters(run.folder / "clusters.npz", scores.clusters)
-    record.write_record(run.folder, make_record(run, command, chosen, meter, scores, files))
+    with record.place_for(run.folder) as place:
+        path = place / "predictions.npz"
+        files = {path.name: record.write_predictions(path, ids, outputs, lengths)}
+        scores = score_run(run.protocol, run.file, run.modalities, record.read_predictions(path))
+        if scores.clusters:
+            files["clusters.npz"] = write_clusters(place / "clusters.npz", scores.clusters)
+        record.write_record(run.folder, make_record(run, command, chosen, meter, scores, files))
     return run.folder / record.NAME
 
 

@@ -5,10 +5,12 @@ A run first writes its predictions, then its record; a folder without a record i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -34,6 +36,7 @@ __all__ = [
     "Status",
     "code",
     "environment",
+    "place_for",
     "read_predictions",
     "read_record",
     "read_records",
@@ -128,6 +131,19 @@ def write_record(folder: Path, record: Record) -> Literal["written", "kept"]:
         f"({', '.join(differing) or 'run_key'}); the first one stays. Something is not deterministic: compare code, "
         "environment and data of the two"
     )
+
+
+@contextlib.contextmanager
+def place_for(folder: Path) -> Iterator[Path]:
+    """Where the files of a finished run go before its record: the run's folder, or aside if it has been recorded.
+
+    Whoever comes second must not touch the files that the record beside them vouches for.
+    """
+    if not (folder / NAME).exists():
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix=".again-", dir=folder) as aside:
+        yield Path(aside)
 
 
 def read_record(path: Path) -> Record:

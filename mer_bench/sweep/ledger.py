@@ -56,7 +56,8 @@ class Ledger:
         self.root = Path(runs) / ".sweep"
         self.leases, self.failures = self.root / "leases", self.root / "failed"
         self.lease = lease
-        self.owner = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self.pid = os.getpid()
+        self.owner = f"{socket.gethostname()}-{self.pid}-{uuid.uuid4().hex[:8]}"
         self._sights: dict[str, tuple[int, float]] = {}
 
     def prepare(self) -> None:
@@ -89,7 +90,7 @@ class Ledger:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
             return False
-        claim = {"owner": self.owner, "host": host(), "pid": os.getpid(), "born": born(os.getpid())}
+        claim = {"owner": self.owner, "host": host(), "pid": self.pid, "born": born(self.pid)}
         try:
             with os.fdopen(handle, "w") as stream:
                 json.dump(claim, stream)
@@ -99,9 +100,11 @@ class Ledger:
         return True
 
     def beat(self, key: str) -> None:
-        """Say that the claim is alive."""
-        with contextlib.suppress(OSError):
-            os.utime(self.leases / key)
+        """Say that a claim of ours is alive; one that was taken over is not kept alive for its new owner."""
+        path = self.leases / key
+        if self._read(path).get("owner") == self.owner:
+            with contextlib.suppress(OSError):
+                os.utime(path)
 
     def release(self, key: str) -> None:
         """Give a claim of ours back."""

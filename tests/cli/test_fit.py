@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from mer_bench.cli import main
 from mer_bench.data.splits import targets
 from mer_bench.merh5 import FeatureFile
 from mer_bench.metrics import score
-from mer_bench.results.record import read_predictions, read_record
+from mer_bench.results.record import read_predictions, read_record, write_record
 from tests.files import iemocap
 
 FIT = ["fit", "iemocap_concat", "--data.modalities", "[audio, text]", "--trainer.max_epochs", "2", "--progress", "none"]
@@ -118,6 +120,52 @@ def test_an_interrupted_run_goes_on_to_the_same_record(home, monkeypatch, capsys
     two = read_record(folder() / "record.json")
     assert one.run_key == two.run_key
     assert one.numbers() == two.numbers()
+
+
+def test_sigterm_ends_the_epoch_first_and_loses_nothing(home, monkeypatch, capsys):
+    from mer_bench.module import FusionModule
+
+    assert main([*FIT, "--runs", "straight"]) == 0
+    step = FusionModule.training_step
+
+    def term(self, *arguments):
+        os.kill(os.getpid(), signal.SIGTERM)  # in the middle of the first epoch
+        step(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FusionModule, "training_step", term)
+        assert main(FIT) == 130
+    assert len((folder() / "metrics.csv").read_text().splitlines()) == 2  # one whole epoch
+    assert (folder() / "checkpoints" / "last.ckpt").is_file() and not (folder() / "record.json").exists()
+    monkeypatch.setattr(FusionModule, "training_step", step)
+    assert main(FIT) == 0
+    one = read_record(next(Path("straight").rglob("record.json")))
+    assert one.numbers() == read_record(folder() / "record.json").numbers()
+
+
+def test_who_comes_second_touches_nothing(home, monkeypatch, capsys):
+    """Another launcher records the same run, with another result, while ours is at its test part."""
+    from mer_bench.cli import scoring
+
+    assert main(FIT) == 0
+    run, ours = folder(), scoring.predict_test
+    record = read_record(run / "record.json")
+    (run / "record.json").unlink()
+    worse = {name: {m: 0.0 for m in values} for name, values in record.metrics.items()}
+
+    def meanwhile(command):
+        write_record(run, dataclasses.replace(record, metrics=worse))
+        (run / "predictions.npz").write_bytes(b"theirs")
+        return ours(command)
+
+    monkeypatch.setattr(scoring, "predict_test", meanwhile)
+    assert main(FIT) == 2
+    assert "CONFLICT" in capsys.readouterr().err
+    assert (run / "predictions.npz").read_bytes() == b"theirs"
+    assert read_record(run / "record.json").metrics == worse
+    (other,) = run.glob("conflict-*.json")
+    assert read_record(other).numbers() == record.numbers()
+    assert not list(run.glob(".again-*"))
 
 
 def test_a_control_without_parameters_is_scored_without_training(home):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_killed_workers_lose_and_double_nothing(home, launchers):
             for victim in [pid for p in processes for pid in workers(p.pid)][:1] if kills < 20 else []:
                 os.kill(victim, signal.SIGKILL)
                 kills += 1
-        assert not any(in_session(process.pid) for process in processes)
+        wait_until(lambda: not any(in_session(process.pid) for process in processes))  # noqa: B023
     assert kills == 20
     complete(plan)
 
@@ -94,3 +95,32 @@ def test_sigterm_stops_at_once_and_leaves_nothing(home):
     assert process.wait(30) == 130
     wait_until(lambda: not in_session(process.pid))
     assert Ledger("runs").held() == {}
+
+
+@pytest.mark.slow
+def test_killed_ray_workers_lose_and_double_nothing(home):
+    """SIGKILL of actors while their runs are in flight: Ray restarts them, and their runs are done again."""
+    process = launch("ray", seconds="0.3")
+    plan, killed = planned(), set()
+    while process.poll() is None:
+        begun = len(executions())
+        wait_until(lambda: len(executions()) > begun or process.poll() is not None)  # noqa: B023
+        for pid in [pid for pid in actors() if pid not in killed][:1] if len(killed) < 3 else []:
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+    assert process.returncode == 0 and len(killed) == 3
+    assert len(executions()) >= len(plan)
+    complete(plan)
+    wait_until(lambda: not [pid for pid in in_session(process.pid)])
+
+
+def actors() -> list[int]:
+    """Processes of Ray actors that run orders; Ray names them after what they do."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "cmdline").read_bytes().startswith(b"ray::Worker"):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found

@@ -69,3 +69,24 @@ def test_a_claim_of_a_dead_process_is_free_even_when_its_number_lives_on(tmp_pat
         assert ledger.held() == {} and ledger.claim("k")
         ledger.release("k")
     dead.wait()
+
+
+def test_a_claim_made_while_a_dead_one_is_moved_away_is_put_back(tmp_path, clock, monkeypatch):
+    slow, quick = Ledger(tmp_path, lease=60), Ledger(tmp_path, lease=60)
+    slow.prepare()
+    path = slow.leases / "k"
+    path.write_text(json.dumps({"owner": "x", "host": "elsewhere", "pid": 1}))
+    assert not slow.claim("k") and not quick.claim("k")
+    clock[0] += 61
+    rename = Path.rename
+
+    def overtaken(self, target):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", rename)
+            assert quick.claim("k")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", overtaken)
+    assert not slow.claim("k")
+    assert quick.held()["k"]["owner"] == quick.owner
+    assert [p.name for p in slow.leases.iterdir()] == ["k"]
