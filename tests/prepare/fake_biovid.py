@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,8 @@ def trials(level: str, each: int) -> list[int]:
     return list(range(first, first + each))
 
 
-def names(each: int = 2) -> list[str]:
-    return [f"{s}-{level}-{k:03d}" for s in SUBJECTS for level in LEVELS for k in trials(level, each)]
+def names(each: int = 2, subjects: Sequence[str] = SUBJECTS) -> list[str]:
+    return [f"{s}-{level}-{k:03d}" for s in subjects for level in LEVELS for k in trials(level, each)]
 
 
 def write_pack(root: Path, each: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
@@ -55,10 +56,12 @@ def write_tsv(path: Path, header: tuple[str, ...], rows: list[list[str]]) -> Non
     path.write_text("\n".join("\t".join(map(str, row)) for row in [header, *rows]) + "\n", encoding="utf-8")
 
 
-def write_tree(root: Path, *, facial: bool = False, seed: int = 0) -> dict[str, np.ndarray]:
+def write_tree(
+    root: Path, *, facial: bool = False, seed: int = 0, subjects: Sequence[str] = SUBJECTS
+) -> dict[str, np.ndarray]:
     """The official tree, filtered signals; returns the signals by sample."""
     rng = np.random.default_rng(seed)
-    samples = names(each=1)
+    samples = names(1, subjects)
     table = []
     for number, name in enumerate(samples):
         subject, level, _ = name.split("-")
