@@ -52,6 +52,8 @@ LIGHT = [
     ("prepare --help", 0),
     ("leaderboard --help", 0),
     ("compare --help", 0),
+    ("verify --help", 0),
+    ("rerun --help", 0),
     # refusals
     ("fitt", 2),
     ("fit", 2),
@@ -62,6 +64,8 @@ LIGHT = [
     ("data info nowhere.h5", 2),
     ("leaderboard --records nowhere --out board", 2),
     ("compare foal concat --protocol iemocap4", 2),
+    ("verify nowhere", 2),
+    ("rerun nowhere", 2),
 ]
 
 

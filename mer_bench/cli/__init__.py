@@ -19,6 +19,8 @@ COMMANDS = {
     "data": ("mer_bench.cli.data", "info, check, leakage, synth: look at, check or invent a feature file"),
     "sweep": ("mer_bench.cli.sweep", "protocols x methods x folds x seeds, packed on this machine, resumable"),
     "leaderboard": ("mer_bench.cli.leaderboard", "records to markdown pages"),
+    "verify": ("mer_bench.cli.verify", "check records: hashes, protocol, seeds, every score again where possible"),
+    "rerun": ("mer_bench.cli.rerun", "train one recorded run again and compare the two records"),
     "compare": ("mer_bench.cli.compare", "two methods under one protocol: difference, interval, what would resolve it"),
     "list": ("mer_bench.cli.list", "methods, datasets, protocols, losses, configs"),
 }

@@ -53,13 +53,14 @@ def compare(folder: Path, protocol: str, metric: str, first: Side, second: Side,
     from mer_bench.results.record import read_runs
     from mer_bench.results.sums import sums_beside
 
-    found, _ = read_runs(folder)
+    found, rejected = read_runs(folder)
     mine = [(place, record) for place, record in found if record.protocol.name == protocol]
     sums, problems = sums_beside(mine)
     made = groups([record for _, record in mine], sums, protocol, synthetic=synthetic)
     if not made:
         kind = "synthetic data" if synthetic else "real data; --synthetic takes invented ones"
-        raise UserError(f"{folder}: no record of {protocol} on {kind}")
+        unread = f"; {len(rejected)} records cannot be read, see `mer-bench verify {folder}`" if rejected else ""
+        raise UserError(f"{folder}: no record of {protocol} on {kind}{unread}")
     text = report(pair(made, metric, first, second))
     return "\n".join([text, *(f"left out: {problem}" for problem in problems)])
 

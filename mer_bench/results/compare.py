@@ -87,7 +87,8 @@ def _head(two: Pair) -> Iterator[str]:
     unit = " in per cent" if METRICS[split(two.metric)[1]].percent else ""
     yield f"{two.names[0]} against {two.names[1]}"
     yield f"{plan.protocol.name}: {two.metric}{unit}, {better} is better; {' + '.join(two.left[0].key[1])}"
-    runs = f"{plan.protocol.folds} folds x {len(plan.protocol.seeds)} seeds"
+    folds = f"{plan.protocol.folds} fold{'s' if plan.protocol.folds > 1 else ''}"
+    runs = f"{folds} x {len(plan.protocol.seeds)} seeds"
     yield f"rule {plan.protocol.statistics}, {runs} each; settings {two.group.variant}; data {two.group.data[:16]}"
     if first.synthetic:
         yield "SYNTHETIC DATA: this says nothing about any corpus"
@@ -202,9 +203,11 @@ def _outputs(two: Pair, side: tuple[Row, str]) -> dict[str, float]:
 
 def _resolve(two: Pair) -> Iterator[str]:
     (rule, a), (_, b) = (two.group.sample(side[0], two.metric, side[1]) for side in (two.left, two.right))
-    d = rule.difference(a, b)
-    wanted = abs(d.value)
-    found = needs(two.group, rule, a, b, max(wanted, MARGIN))
+    same = two.left[0].key == two.right[0].key
+    if same and two.left[1] == two.right[1]:
+        return
+    wanted = abs(rule.difference(a, b).value)
+    found = needs(two.group, rule, a, b, max(wanted, MARGIN), same_runs=same)
     what = "this difference" if wanted > MARGIN else f"a difference of {_shown(two.metric, MARGIN)}"
     seeds, units = found.have
     yield ""
@@ -215,4 +218,4 @@ def _resolve(two: Pair) -> Iterator[str]:
         return
     more = "no number of seeds resolves it" if found.seeds is None else f"{found.seeds} seeds of each"
     people = f"more than {LARGEST} {found.unit}s" if found.units is None else f"about {found.units} {found.unit}s"
-    yield f"to resolve {what} ({_shown(two.metric, max(wanted, MARGIN))}): {more}; or {people} with {seeds} seeds"
+    yield f"to resolve {what}: {more}; or {people} with {seeds} seeds"

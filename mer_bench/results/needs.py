@@ -42,7 +42,7 @@ class Needs:
     have: tuple[int, int]
 
 
-def needs(group: Group, rule: Rule, first: Array, second: Array, wanted: float) -> Needs:
+def needs(group: Group, rule: Rule, first: Array, second: Array, wanted: float, *, same_runs: bool = False) -> Needs:
     """For a wanted difference, in the unit of the metric.
 
     Args:
@@ -51,14 +51,15 @@ def needs(group: Group, rule: Rule, first: Array, second: Array, wanted: float) 
         first: sample of one row.
         second: sample of the other.
         wanted: size of the difference, not 0.
+        same_runs: both come from the same trained networks, so that their seeds are paired (rule A; see `Rule`).
     """
-    kinds: dict[str, Callable[[Rule, Array, Array], tuple[Spreads, int, int]]] = {
+    kinds: dict[str, Callable[[Rule, Array, Array, bool], tuple[Spreads, int, int]]] = {
         "A": _one_split,
         "B": _folds,
         "C": _subjects,
     }
     statistics = group.plan.protocol.statistics
-    spread, seeds, units = kinds[statistics](rule, first, second)
+    spread, seeds, units = kinds[statistics](rule, first, second, same_runs)
     return Needs(
         detectable=_detectable(spread(seeds, units)),
         seeds=_smallest(lambda n: _detectable(spread(n, units)) <= abs(wanted), seeds),
@@ -86,10 +87,11 @@ def _smallest(enough: Callable[[int], bool], start: int) -> int | None:
     return high
 
 
-def _one_split(rule: Rule, first: Array, second: Array) -> tuple[Spreads, int, int]:
+def _one_split(rule: Rule, first: Array, second: Array, same_runs: bool) -> tuple[Spreads, int, int]:
     """Rule A: seed terms of both methods, cluster term of the paired clusters."""
     assert isinstance(rule, SingleSplit)  # see `Group.sample`
-    luck = [scatter(rule.seed_values(sample)) for sample in (first, second)]
+    values = [rule.seed_values(sample) for sample in (first, second)]
+    luck = [scatter(values[0] - values[1])] if same_runs else [scatter(one) for one in values]
     deviations = rule.deviations(first) - rule.deviations(second)
     clusters, here = float(np.square(deviations).sum()), len(deviations)
 
@@ -102,7 +104,7 @@ def _one_split(rule: Rule, first: Array, second: Array) -> tuple[Spreads, int, i
     return spread, len(first), here
 
 
-def _folds(rule: Rule, first: Array, second: Array) -> tuple[Spreads, int, int]:
+def _folds(rule: Rule, first: Array, second: Array, _: bool) -> tuple[Spreads, int, int]:
     """Rule B: more folds of new people train on more of them, so n_test / n_train falls as they grow."""
     assert isinstance(rule, Folds)  # see `Group.sample`
     variance, folds, ratio = scatter(first - second), len(first), rule.test_to_train
@@ -113,7 +115,7 @@ def _folds(rule: Rule, first: Array, second: Array) -> tuple[Spreads, int, int]:
     return spread, first.shape[1], folds
 
 
-def _subjects(rule: Rule, first: Array, second: Array) -> tuple[Spreads, int, int]:
+def _subjects(rule: Rule, first: Array, second: Array, _: bool) -> tuple[Spreads, int, int]:
     """Rule C: the luck of seeds is part of the scatter of subjects; it shrinks with more of them."""
     del rule
     differences = first - second

@@ -83,12 +83,17 @@ def run_key(settings: Mapping[str, Any], protocol_hash: str, data_fp: str, fold:
     Returns:
         64 hex digits; folders carry the first 16.
     """
+    return key_of(settings_hash(settings), protocol_hash, data_fp, fold, seed)
+
+
+def key_of(settings_sha: str, protocol_hash: str, data_fp: str, fold: int, seed: int) -> str:
+    """As `run_key`, from the hash of the settings."""
     identity = {
         "data": data_fp,
         "fold": fold,
         "protocol": protocol_hash,
         "seed": seed,
-        "settings": settings_hash(settings),
+        "settings": settings_sha,
     }
     return digest(identity)
 
