@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import permutations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mer_bench.contracts import FusionMethod
@@ -14,7 +13,7 @@ from mer_bench.nn.attention import sinusoidal_positions
 from mer_bench.nn.heads import Heads, level_of
 from mer_bench.nn.masking import zeroed
 from mer_bench.nn.pooling import last_observed
-from mer_bench.nn.stacks import StackedCrossLayer, StackedNorm
+from mer_bench.nn.stacks import StackedCrossLayer, StackedNorm, padded_stack
 from mer_bench.types import Batch, Features, Masked, Outputs, Tasks
 
 
@@ -101,14 +100,9 @@ class MulT(FusionMethod):
 
     def _embed(self, inputs: dict[str, Masked]) -> Masked:
         """All modalities, padded to one length: values (modalities, batch, time, dim), mask without dim."""
-        longest = max(inputs[m].mask.shape[1] for m in self.project)
-        values, masks = [], []
-        for m, project in self.project.items():
-            frames = _placed(project(zeroed(inputs[m])))
-            more = longest - frames.shape[1]
-            values.append(F.pad(frames, (0, 0, 0, more)))
-            masks.append(F.pad(inputs[m].mask, (0, more), value=False))
-        return Masked(torch.stack(values), torch.stack(masks))
+        return padded_stack(
+            [Masked(_placed(project(zeroed(inputs[m]))), inputs[m].mask) for m, project in self.project.items()]
+        )
 
     def _remember(self, x: Masked) -> Tensor:
         """Self-attention: (modalities, batch, time, wide) to what is read of it, zero where a modality is absent."""

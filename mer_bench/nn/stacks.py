@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mer_bench.nn.attention import attend, divides
+from mer_bench.types import Masked
 
 
 class StackedLinear(nn.Module):
@@ -52,7 +55,7 @@ class StackedNorm(nn.Module):
 class StackedCrossLayer(nn.Module):
     """`n` pre-LN transformer layers side by side, whose queries look at a source; self-attention where both are one.
 
-    One layer: ``x = x + Dropout(attention(norm(x), norm(source)))``, ``x = x + Dropout(feed(norm(x)))`` with ReLU.
+    One layer: ``x = x + Dropout(attention(norm(x), norm(source)))``, ``x = x + Dropout(feed(norm(x)))``.
     Queries and source share their normalisation. Keys and values have no bias (see `MultiHeadAttention`).
 
     Args:
@@ -61,16 +64,19 @@ class StackedCrossLayer(nn.Module):
         heads: divides `dim`.
         hidden: width of the feed-forward networks.
         dropout: on what each of the two adds, and inside the feed-forward network.
+        activation: in the feed-forward network.
     """
 
-    def __init__(self, n: int, dim: int, heads: int, *, hidden: int, dropout: float) -> None:
+    def __init__(
+        self, n: int, dim: int, heads: int, *, hidden: int, dropout: float, activation: type[nn.Module] = nn.ReLU
+    ) -> None:
         super().__init__()
         self.heads = divides(heads, dim)
         self.norm_attention, self.norm_feed = StackedNorm(n, dim), StackedNorm(n, dim)
         self.query, self.out = StackedLinear(n, dim, dim), StackedLinear(n, dim, dim)
         self.key_value = StackedLinear(n, dim, 2 * dim, bias=False)
         self.feed = nn.Sequential(
-            StackedLinear(n, dim, hidden), nn.ReLU(), nn.Dropout(dropout), StackedLinear(n, hidden, dim)
+            StackedLinear(n, dim, hidden), activation(), nn.Dropout(dropout), StackedLinear(n, hidden, dim)
         )
         self.dropout = nn.Dropout(dropout)
 
@@ -92,6 +98,19 @@ class StackedCrossLayer(nn.Module):
         seen = torch.where(some.unflatten(0, shape), self.out(found.unflatten(0, shape)), 0.0)
         x = x + self.dropout(seen)
         return x + self.dropout(self.feed(self.norm_feed(x)))
+
+
+def padded_stack(sequences: Sequence[Masked]) -> Masked:
+    """Sequences of one width, padded to the longest: values (n, batch, time, dim), mask (n, batch, time).
+
+    Args:
+        sequences: values (batch, time, dim) with mask (batch, time), each with a time of its own.
+    """
+    longest = max(x.mask.shape[1] for x in sequences)
+    more = [longest - x.mask.shape[1] for x in sequences]
+    values = [F.pad(x.values, (0, 0, 0, k)) for x, k in zip(sequences, more, strict=True)]
+    masks = [F.pad(x.mask, (0, k), value=False) for x, k in zip(sequences, more, strict=True)]
+    return Masked(torch.stack(values), torch.stack(masks))
 
 
 def _spread(parameter: Tensor, like: Tensor) -> Tensor:
