@@ -12,7 +12,6 @@ from mer_bench.errors import UserError
 from mer_bench.metrics.definitions import METRICS, direction, split
 from mer_bench.metrics.families import class_confusion
 from mer_bench.results.claims import FULL, Side
-from mer_bench.results.lines import UNRANKED
 from mer_bench.results.measured import Group, Row, masks_of
 from mer_bench.results.needs import LARGEST, needs
 from mer_bench.results.statistics import MARGIN
@@ -94,7 +93,7 @@ def _head(two: Pair) -> Iterator[str]:
         yield "SYNTHETIC DATA: this says nothing about any corpus"
     for name, (row, _) in zip(two.names, (two.left, two.right), strict=True):
         if any(entry.record.selection.rule == "test" for entry in row.grid.values()):
-            yield f"{name}: chosen on the part that is reported, so its score is too high ({UNRANKED[1]})"
+            yield f"{name}: chosen on the part that is reported, so its score is too high (TEST-SELECTED)"
 
 
 def _verdict(two: Pair) -> Iterator[str]:
