@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from mer_bench.merh5 import FeatureFile
 
 Ints = NDArray[np.int64]
-#: bytes that are read, measured or converted at once
-PIECE_BYTES = 1 << 24
+#: bytes that are read, measured or converted at once: few enough to stay in a core's cache
+PIECE_BYTES = 1 << 20
 
 
 class Scale(NamedTuple):
@@ -81,12 +81,14 @@ def scale_of(file: FeatureFile, modality: str, items: Ints) -> Scale | None:
     n, mean, square = 0, np.zeros(info.dim), np.zeros(info.dim)
     for first, last in spans(info.offsets[:-1][items], info.offsets[1:][items]):
         for a, b in _pieces(int(first), int(last), info.dim):
-            part = file.values(modality, a, b)[file.valid(modality, a, b)].astype(np.float64)
-            if not len(part):
+            seen = file.valid(modality, a, b)
+            if not seen.any():
                 continue
+            part = file.values(modality, a, b)[seen if not seen.all() else slice(None)].astype(np.float64)
             own = part.mean(axis=0)
+            part -= own
             step, total = own - mean, n + len(part)
-            square += ((part - own) ** 2).sum(axis=0) + step**2 * (n * len(part) / total)
+            square += np.einsum("ij,ij->j", part, part) + step**2 * (n * len(part) / total)
             mean += step * (len(part) / total)
             n = total
     if not n:
