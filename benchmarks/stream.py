@@ -2,16 +2,16 @@
 
     python benchmarks/stream.py
 
-Writes a file in the shape of Aff-Wild2 (tracks of some minutes at 30 Hz, vision and audio of 512 features on the clock of
-the labels), by default 3 GB of features, and starts `mer-bench fit affwild2_concat` on it in a process whose writable
-memory the system limits (RLIMIT_DATA). The same run with `--data.stream never` must fail there. The file is deleted.
+Writes a file in the shape of Aff-Wild2 (tracks of some minutes at 30 Hz, vision and audio of 512 features on the clock
+of the labels), by default 3 GB of features, and starts `mer-bench fit affwild2_concat` on it in a process whose
+writable memory the system limits (RLIMIT_DATA). The same run with `--data.stream never` must fail there. The file is
+deleted.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -84,7 +84,9 @@ def fit(path: Path, cap: float, stream: str, epochs: int) -> subprocess.Complete
     data = [text for key, value in settings.items() for text in (f"--data.{key}", str(value))]
     runs = ["--runs", str(path.with_name(f"runs-{stream}")), "--trainer.accelerator", "cpu", "--progress", "lines"]
     argv = ["fit", "affwild2_concat", *data, *runs, "--trainer.max_epochs", str(epochs)]
-    return subprocess.run([sys.executable, "-c", FIT, str(int(cap)), *argv], capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", FIT, str(int(cap)), *argv], capture_output=True, text=True, check=False
+    )
 
 
 def main() -> None:
@@ -106,13 +108,13 @@ def main() -> None:
         if done.returncode:
             sys.exit(f"streamed: failed\n{done.stderr[-2000:]}")
         peak = float(re.findall(r"^peak (\d+)$", done.stdout, re.M)[0])
-        print(f"streamed   peak memory {peak / 1e9:.2f} GB, {time.perf_counter() - start:.0f} s for {options.epochs} epochs")
-        print("\n".join(f"           {line}" for line in done.stdout.splitlines() if line.startswith(("valid", "test "))))
+        took = time.perf_counter() - start
+        print(f"streamed   peak memory {peak / 1e9:.2f} GB, {took:.0f} s for {options.epochs} epochs")
+        shown = [line for line in done.stdout.splitlines() if line.startswith(("validation", "test "))]
+        print("\n".join(f"           {line}" for line in shown))
         resident = fit(path, cap, "never", 1)
         last = resident.stderr.strip().splitlines()[-1:] or [""]
         print(f"resident   exit code {resident.returncode}: {last[0][:100]}")
-        whole = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        print(f"           (largest of all processes, the one that wrote the file included: {whole / 1e6:.2f} GB)")
 
 
 if __name__ == "__main__":

@@ -75,11 +75,14 @@ SplitRule = LeaveOneGroupOut | OfficialTable | GroupKFold | ItemKFold
 class Condition:
     """What is missing at test. `full`; `only` and `no` stand for one condition per modality; `missing` for a rate.
 
-    `missing` removes a share `rate` of the present (item, modality) pairs, ten stored masks each (science.md 2).
+    `missing` removes a share `rate` of the present (item, modality) pairs, ten stored masks each. `smoothed` misses
+    nothing: the answers of `full`, averaged over so many `frames` around each frame of a recording. Their number is
+    fixed here, so that nobody chooses it by a score.
     """
 
-    kind: Literal["full", "only", "no", "missing"]
+    kind: Literal["full", "only", "no", "missing", "smoothed"]
     rates: tuple[float, ...] = ()
+    frames: int = 0
 
 
 @dataclass(frozen=True)

@@ -139,3 +139,24 @@ def assemble(
         rows = subsets == subset
         found[rows] = answers[subset_name(subset, modalities)][rows]
     return found
+
+
+def smoothed(conditions: Sequence[Condition]) -> dict[str, int]:
+    """Frames of each smoothing, by the name of its column, `smoothed_<frames>`."""
+    return {f"smoothed_{c.frames}": c.frames for c in conditions if c.kind == "smoothed"}
+
+
+def smooth(values: NDArray[Any], lengths: NDArray[np.int64], frames: int) -> NDArray[np.float64]:
+    """The mean over `frames` frames around each one, inside its recording; fewer at the ends, as many on both sides.
+
+    Args:
+        values: (rows, size), recordings end to end.
+        lengths: (recordings,) rows of each.
+        frames: an odd number.
+    """
+    stop = np.repeat(np.cumsum(lengths), lengths)
+    start = stop - np.repeat(lengths, lengths)
+    row = np.arange(len(values))
+    reach = np.minimum(np.minimum(row - start, stop - 1 - row), frames // 2)
+    sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)])
+    return (sums[row + reach + 1] - sums[row - reach]) / (2 * reach + 1)[:, None]

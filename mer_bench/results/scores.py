@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mer_bench.data.conditions import FULL, assemble, condition_names, subsets_left
+from mer_bench.data.conditions import FULL, assemble, condition_names, smooth, smoothed, subsets_left
 from mer_bench.data.partners import choose_items
 from mer_bench.data.splits import targets
 from mer_bench.data.views import frame_offsets
@@ -79,6 +79,10 @@ def score_run(protocol: Protocol, file: FeatureFile, modalities: Sequence[str], 
         by_condition[condition] = judge.score(condition, outputs, protocol.metrics)
         if condition == FULL:
             groups, confusion, full = judge.groups(outputs), judge.confusion(outputs), outputs
+    for condition, frames in smoothed(protocol.conditions).items():
+        assert predictions.lengths is not None  # such a protocol asks for frames
+        calm = {t: smooth(values, predictions.lengths, frames) for t, values in full.items()}
+        by_condition[condition] = judge.score(condition, calm, protocol.metrics)
     metrics = _over_masks(by_condition)
     projected = {
         t: predictions.outputs[f"{PROJECTION}/{t}"] for t in tasks if f"{PROJECTION}/{t}" in predictions.outputs

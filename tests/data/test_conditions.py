@@ -12,6 +12,7 @@ from mer_bench.data.conditions import (
     assemble,
     available,
     condition_names,
+    smooth,
     subset_name,
     subsets_left,
 )
@@ -101,3 +102,16 @@ def test_every_condition_is_put_together_from_subsets(n, m, seed):
     conditions = condition_names(ALL, names)
     for condition, left in subsets_left(conditions, ids, present).items():
         assert np.array_equal(assemble(answers, left, names), method(available(condition, ids, present))), condition
+
+
+@given(lengths=st.lists(st.integers(0, 12), min_size=1, max_size=4), half=st.integers(0, 6), seed=st.integers(0, 99))
+def test_smoothing_is_a_symmetric_mean_inside_a_recording(lengths: list[int], half: int, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=(sum(lengths), 2))
+    expected, first = [], 0
+    for n in lengths:
+        for t in range(n):
+            reach = min(half, t, n - 1 - t)
+            expected.append(values[first + t - reach : first + t + reach + 1].mean(axis=0))
+        first += n
+    found = smooth(values, np.array(lengths), 2 * half + 1)
+    np.testing.assert_allclose(found, np.array(expected).reshape(-1, 2), atol=1e-12)

@@ -123,3 +123,5 @@ def test_protocols_are_sound(name):
     assert protocol.hash == replace(protocol, note="other words").hash
     assert len({spec.level for spec in protocol.tasks.values()}) == 1
     assert protocol.legacy or protocol.selection == "validation"
+    by_frame = {spec.level for spec in protocol.tasks.values()} == {"frame"}
+    assert all(c.kind != "smoothed" or (by_frame and c.frames % 2 == 1) for c in protocol.conditions)

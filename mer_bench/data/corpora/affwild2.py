@@ -22,6 +22,10 @@ EXPRESSION = TaskSpec(
 AU = TaskSpec("multilabel", tuple(f"AU{n}" for n in (1, 2, 4, 6, 7, 10, 12, 15, 23, 24, 25, 26)), level="frame")
 
 
+#: frames of the column of smoothed answers, a second of video (ours)
+SMOOTHED = 31
+
+
 def _split(task: str) -> OfficialTable:
     """The parts of one task: each has its own list of videos."""
     return OfficialTable(f"abaw_{task}", validation_key="dialogue", validation_share=0.15)
@@ -38,7 +42,7 @@ AFFWILD2_VA = Protocol(
     seeds=(0, 1, 2, 3, 4),
     cluster="dialogue",
     statistics="A",
-    conditions=(Condition("full"), Condition("only"), Condition("no")),
+    conditions=(Condition("full"), Condition("only"), Condition("no"), Condition("smoothed", frames=SMOOTHED)),
     note=f"Valence and arousal per frame, mean of the two CCC. {NOTE}",
 )
 
