@@ -39,7 +39,7 @@ demo: $(INSTALLED) ## the main job without any data: synthetic features, Foal-Ne
 	$(BIN)/mer-bench data synth iemocap --items 3000 --seconds 1 --out $(DEMO_DATA)
 	for method in $(DEMO_METHODS); do $(BIN)/mer-bench fit --config iemocap_$$method.yaml $(DEMO_FIT); done
 	$(BIN)/mer-bench leaderboard --records $(DEMO)/runs --out $(DEMO)/board
-	@echo "The leaderboard: $(DEMO)/board/synthetic.md (synthetic features: it says nothing about any corpus)"
+	@echo "The leaderboard: $(DEMO)/board/synthetic/README.md (synthetic features: it says nothing about any corpus)"
 
 .PHONY: test
 test: $(INSTALLED) ## the tests, without the slow ones

@@ -1,4 +1,4 @@
-"""`mer-bench leaderboard`: records to markdown pages. No torch, no numpy."""
+"""`mer-bench leaderboard`: records to pages. No torch."""
 
 from __future__ import annotations
 
@@ -7,33 +7,72 @@ import sys
 from pathlib import Path
 
 from mer_bench.errors import UserError
-from mer_bench.results.leaderboard import build, write_pages
-from mer_bench.results.record import read_records
+
+COMMITTED = Path("leaderboards")
 
 
 def main(argv: list[str]) -> int:
-    """Read every record below a folder and write one page for each protocol and feature set.
+    """Read every record below a folder and write the pages; or look whether they are as they should be.
 
     Returns:
-        0; 2 with ``--strict`` when a record had to be left out.
+        0; 2 with ``--strict`` when a record had to be left out or a control is out of its band, with ``--check`` when
+        a page differs or a control is out of its band.
     """
+    options = _parser().parse_args(argv)
+    committed = options.check or options.publish is not None
+    records = options.records or (COMMITTED / "records" if committed else Path("runs"))
+    out = options.out or (COMMITTED if committed else Path("board"))
+
+    from mer_bench.results.leaderboard import BESIDE, differences, render, write_files
+    from mer_bench.results.loading import load
+    from mer_bench.results.paper import paper_pages
+
+    if options.publish is not None:
+        from mer_bench.results.publish import publish
+
+        copied, known = publish(options.publish, records)
+        print(f"{copied} records copied to {records}, {known} were there already")
+    loaded = load(records)
+    if not loaded.records and not loaded.left_out and not options.check:
+        raise UserError(f"no record.json below {records}; `mer-bench fit` leaves one for each finished run")
+    papers = paper_pages(out, loaded.records, loaded.statistics)
+    files, alarms = render(loaded, beside={*papers, *(name for name in BESIDE if (out / name).is_file())})
+    files |= papers
+    for entry in loaded.left_out:
+        print(f"left out: {entry.path}: {entry.reason}", file=sys.stderr)
+    for alarm in alarms:
+        print(f"control out of its band: {alarm}", file=sys.stderr)
+    summary = f"{len(loaded.records)} records, {len(loaded.left_out)} left out"
+    if options.check:
+        wrong = differences(out, files)
+        for line in wrong:
+            print(f"{out}: {line}", file=sys.stderr)
+        print(f"{summary}; {len(files)} files in {out}, {len(wrong)} not as the records say")
+        return 2 if wrong or alarms else 0
+    write_files(out, files)
+    print(f"{summary}; {len(files)} files in {out}")
+    return 2 if options.strict and (loaded.left_out or alarms) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mer-bench leaderboard",
-        description="Make markdown pages from records: one for each protocol and feature set, and an index.",
+        description="Make a leaderboard from records: markdown pages, CSV, JSON and pictures.",
     )
     parser.add_argument(
-        "--records", type=Path, default=Path("runs"), metavar="DIR", help="searched for record.json (runs)"
+        "--records",
+        type=Path,
+        metavar="DIR",
+        help="searched for record.json (runs; with --check or --publish, leaderboards/records)",
     )
-    parser.add_argument("--out", type=Path, default=Path("board"), metavar="DIR", help="where the pages go (board)")
-    parser.add_argument("--strict", action="store_true", help="exit with 2 when a record is left out")
-    options = parser.parse_args(argv)
-
-    records, rejected = read_records(options.records)
-    if not records and not rejected:
-        raise UserError(f"no record.json below {options.records}; `mer-bench fit` leaves one for each finished run")
-    pages, left_out = build(records, rejected)
-    write_pages(options.out, pages)
-    for entry in left_out:
-        print(f"left out: {entry.path}: {entry.reason}", file=sys.stderr)
-    print(f"{len(records)} records, {len(left_out)} left out; {len(pages)} pages in {options.out}")
-    return 2 if options.strict and left_out else 0
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the pages go (board; with --check or --publish, leaderboards)"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with 2 when a record is left out or a control out of its band"
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 2 when a page differs")
+    parser.add_argument(
+        "--publish", type=Path, metavar="RUNS", help="first copy the records of RUNS to DIR, without predictions"
+    )
+    return parser

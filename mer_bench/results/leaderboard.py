@@ -1,56 +1,134 @@
-"""Records to markdown pages. Pure: the same records give the same bytes, in whatever order they come."""
+"""From loaded records to every file of a leaderboard, and to whether those on disk are the same."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from mer_bench.errors import UserError
+from mer_bench.recipes import cards, chain, find, merge_files
 from mer_bench.results import atomic
-from mer_bench.results.board import consolidate, make_boards
-from mer_bench.results.pages import INDEX, MARK, SYNTHETIC_INDEX, file_name, index, page
-from mer_bench.results.record import Record, Rejected
+from mer_bench.results.building import build
+from mer_bench.results.loading import Loaded
+from mer_bench.results.model import Board, to_json
+from mer_bench.results.pages import board_page, index, method_page
+from mer_bench.results.pages.figures import figures
+from mer_bench.results.pages.words import MARK
+from mer_bench.results.statistics.ranks import DRAWS
+
+SYNTHETIC = "synthetic"
+#: folders of a leaderboard in which every file is generated
+GENERATED = ("methods", "figures")
+#: pages that are written by hand or by other commands
+BESIDE = {
+    "statistics.md": "How the numbers are made",
+    "paper_vs_measured.md": "What papers say, and what was measured",
+    "errata.md": "Errata",
+    "submit.md": "How to submit results",
+}
 
 
-def build(records: Iterable[Record], rejected: Sequence[Rejected] = ()) -> tuple[dict[str, str], list[Rejected]]:
-    """Every page by file name, and every record that was left out.
+def render(loaded: Loaded, *, beside: Collection[str] = (), draws: int = DRAWS) -> tuple[dict[str, str], list[str]]:
+    """Every file by its path below the folder, and the controls that are out of their band.
 
     Args:
-        records: in any order; copies are allowed.
-        rejected: what could not even be read.
+        loaded: what to show.
+        beside: pages of `BESIDE` that are there to be linked.
+        draws: bootstrap resamples for rank intervals (rule A).
     """
-    kept, unusable = consolidate(records)
-    left_out = sorted({*rejected, *unusable})
-    boards = make_boards(kept)
-    pages = {file_name(board): page(board) for board in boards}
-    pages[INDEX] = index([b for b in boards if not b.synthetic], left_out, synthetic=False)
-    pages[SYNTHETIC_INDEX] = index([b for b in boards if b.synthetic], [], synthetic=True)
-    return pages, left_out
+    boards = [build(loaded, synthetic=synthetic, draws=draws) for synthetic in (False, True)]
+    files, shipped = dict[str, str](), _shipped()
+    for board in boards:
+        prefix = f"{SYNTHETIC}/" if board.synthetic else ""
+        files |= {f"{prefix}{name}": content for name, content in _files(board, shipped, beside).items()}
+    found = [(page, table) for board in boards for page in board.pages for table in page.tables]
+    return files, [f"{page.name}, {table.variant}: {alarm}" for page, table in found for alarm in table.alarms]
 
 
-def write_pages(folder: Path, pages: Mapping[str, str]) -> None:
-    """Write the pages, the index last, and remove generated pages that no record makes any more.
+def _files(board: Board, shipped: Mapping[str, Mapping[str, Any]], beside: Collection[str]) -> dict[str, str]:
+    up = "../" if board.synthetic else ""
+    extra = {"compare.md": "Every pair", "datasets.md": "Data", "board.csv": "All rows", "board.json": "All numbers"}
+    extra |= {f"{up}{name}": title for name, title in BESIDE.items() if name in beside}
+    extra |= {"../README.md": "Real data"} if board.synthetic else {f"{SYNTHETIC}/README.md": "Synthetic data"}
+    files = {
+        "README.md": index.index(board, extra),
+        "board.json": to_json(board),
+        "board.csv": index.comma_separated(board),
+        "compare.md": index.compare(board),
+        "datasets.md": index.datasets(board),
+    }
+    for page in board.pages:
+        files[f"{page.name}.md"] = board_page.render(page, synthetic=board.synthetic)
+        files |= {f"figures/{name}": content for name, content in figures(page).items()}
+    slugs = {row.slug for page in board.pages for table in page.tables for row in table.rows}
+    for slug in sorted(slugs):
+        files[f"methods/{slug}.md"] = method_page.render(slug, board, shipped.get(slug))
+    return files
+
+
+def _shipped() -> dict[str, dict[str, Any]]:
+    """Cards of the methods, with the settings of their own file under ``settings``."""
+    found = {}
+    for slug, card in cards().items():
+        path = find(slug, "method")
+        settings = merge_files(chain(path)) if path is not None else {}
+        found[slug] = {**card, "settings": settings.get("model", {})}
+    return found
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write the files, the index last, and remove generated ones that no record makes any more.
 
     Raises:
         UserError: a page would replace a file that was not generated.
     """
-    for name in pages:
-        path = folder / name
-        if path.exists() and not generated(path):
-            raise UserError(f"{path} was not made by `mer-bench leaderboard`; move it away or choose another --out")
-    atomic.make_folder(folder)
-    stale = [path for path in sorted(folder.glob("*.md")) if path.name not in pages and generated(path)]
-    for name in sorted(pages, key=lambda name: (name == INDEX, name)):
-        content = pages[name].encode()
-        if not (folder / name).exists() or (folder / name).read_bytes() != content:
-            atomic.write(folder / name, content)
-    for path in stale:
+    for name in files:
+        if not _may_replace(folder / name):
+            raise UserError(
+                f"{folder / name} was not made by `mer-bench leaderboard`; move it away or choose another --out"
+            )
+    for name in sorted(files, key=lambda name: (name == "README.md", name)):
+        path, content = folder / name, files[name].encode()
+        atomic.make_folder(path.parent)
+        if not path.exists() or path.read_bytes() != content:
+            atomic.write(path, content)
+    for path in surplus(folder, files):
         path.unlink()
 
 
-def generated(path: Path) -> bool:
-    """Whether a file carries the mark of this generator."""
+def differences(folder: Path, files: Mapping[str, str]) -> list[str]:
+    """Files that are not as they would be written, with what is wrong."""
+    found = []
+    for name, content in sorted(files.items()):
+        path = folder / name
+        if not path.is_file():
+            found.append(f"{name} is missing")
+        elif path.read_bytes() != content.encode():
+            found.append(f"{name} differs")
+    return found + [f"{path.relative_to(folder).as_posix()} has no records" for path in surplus(folder, files)]
+
+
+def surplus(folder: Path, files: Mapping[str, str]) -> list[Path]:
+    """Generated files that no record makes any more."""
+    places = [base / sub for base in (folder, folder / SYNTHETIC) for sub in ("", *GENERATED)]
+    there = [path for place in places if place.is_dir() for path in sorted(place.iterdir())]
+    return [
+        path
+        for path in there
+        if path.suffix in (".md", ".svg") and path.relative_to(folder).as_posix() not in files and _generated(path)
+    ]
+
+
+def _generated(path: Path) -> bool:
+    """Whether a file carries the mark of this generator, or is a picture in its folder."""
     if not path.is_file():
         return False
+    if path.suffix == ".svg":
+        return path.parent.name == "figures"
     with path.open("rb") as stream:
         return stream.read(len(MARK.encode())) == MARK.encode()
+
+
+def _may_replace(path: Path) -> bool:
+    return not path.exists() or path.suffix != ".md" or _generated(path)

@@ -10,7 +10,7 @@ from mer_bench.metrics.definitions import METRICS, split
 from mer_bench.results.claims import Claim, Claims, Side, read_claims
 from mer_bench.results.markdown import DASH, code, count, number, table, text
 from mer_bench.results.measured import Sums
-from mer_bench.results.pages import MARK
+from mer_bench.results.pages.words import MARK
 from mer_bench.results.published import Number, Published, read_published
 from mer_bench.results.schema import Record
 from mer_bench.results.verdicts import Judged, Ours, Verdict, judge, sides

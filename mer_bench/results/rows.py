@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mer_bench.results.details import Details, details_of
 from mer_bench.results.facts import MethodFacts
 from mer_bench.results.samples import PROJECTED, PROJECTION, Design, Entry, Grid, Key
 from mer_bench.results.statistics import (
@@ -52,6 +53,7 @@ class Row:
         done: runs with a score.
         planned: runs of a complete row.
         badges: what a reader must know, the gravest first.
+        details: what its page says beyond the table.
     """
 
     method: MethodFacts
@@ -72,6 +74,7 @@ class Row:
     done: int
     planned: int
     badges: tuple[str, ...]
+    details: Details
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ def make_row(key: Key, grid: Grid, plan: Design, rule: Rule, verdicts: Verdicts)
         done=len(done),
         planned=len(plan.planned),
         badges=_badges(entries, plan, verdicts.stale, gain),
+        details=details_of(done, plan),
     )
 
 
@@ -185,6 +189,7 @@ def _badges(entries: list[Entry], plan: Design, stale: Collection[str], gain: Di
     found = [f"{status.upper()} {count}" for status, count in sorted(failed.items())]
     found += [f"INCOMPLETE {done}/{len(plan.planned)}"] if len(records) < len(plan.planned) else []
     found += ["TEST-SELECTED"] if any(record.selection.rule == "test" for record in records) else []
+    found += ["LEGACY"] if plan.protocol.legacy else []
     found += ["STALE"] if any(record.run_key in stale for record in records) else []
     found += ["SYNTHETIC"] if any(record.synthetic for record in records) else []
     found += sorted({record.variant.upper() for record in records} - {"DEFAULT"})

@@ -139,7 +139,7 @@ class Record:
 
     def plain(self) -> dict[str, Any]:
         """As data for JSON, without `record_id`."""
-        return _plain(self)
+        return plain(self)
 
     @functools.cached_property
     def record_id(self) -> str:
@@ -187,10 +187,10 @@ def _bounds(metric: str) -> tuple[float, float]:
     return METRICS[split(metric)[1]].bounds
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Dataclasses and mappings as dictionaries, tuples as lists."""
     if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, tuple | list) else value

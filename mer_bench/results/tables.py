@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mer_bench.results.bands import out_of_band
 from mer_bench.results.facts import ProtocolFacts
 from mer_bench.results.grids import grids_of, row_name, samples_of, used
 from mer_bench.results.rows import Row, Verdicts, make_row
@@ -48,7 +49,9 @@ class Table:
         rows: ranked ones first, best first.
         resolution: of the differences between ranked methods, before and after Holm over the confirmatory family;
             None with fewer than two ranked methods.
+        pairs: differences of all ranked rows, first minus second, by their names (`grids.row_name`).
         problems: what was left out, and why; one sentence each.
+        alarms: controls that are not where they must be; one sentence each.
     """
 
     protocol: ProtocolFacts
@@ -57,7 +60,9 @@ class Table:
     variant: str
     rows: tuple[Row, ...]
     resolution: Resolution | None
+    pairs: Mapping[tuple[str, str], Difference]
     problems: tuple[str, ...]
+    alarms: tuple[str, ...]
 
 
 def make_tables(
@@ -134,7 +139,7 @@ def make_table(
         for key, sample in honest.items()
         if reference is not None and key != reference
     }
-    pairs = rule.pair_differences({row_name(key): sample for key, sample in ranked.items()}).values()
+    pairs = rule.pair_differences({row_name(key): sample for key, sample in ranked.items()})
     verdicts = Verdicts(
         samples=samples,
         reference=None if reference is None else samples[reference],
@@ -143,14 +148,16 @@ def make_table(
         ranks=_ranks(rule, ranked, draws),
         stale=frozenset(stale),
     )
-    rows = [make_row(key, grid, plan, rule, verdicts) for key, grid in grids.items() if grid]
+    rows = {key: make_row(key, grid, plan, rule, verdicts) for key, grid in grids.items() if grid}
     return Table(
         protocol=first.protocol,
         modalities=modalities,
         data=first.data_fingerprint,
         variant=first.variant,
-        rows=tuple(sorted(rows, key=lambda row: _place(row, rule))),
-        resolution=resolution(pairs, comparisons=len(CONFIRMATORY)) if pairs else None,
+        rows=tuple(sorted(rows.values(), key=lambda row: _place(row, rule))),
+        resolution=resolution(pairs.values(), comparisons=len(CONFIRMATORY)) if pairs else None,
+        pairs=pairs,
+        alarms=tuple(out_of_band(first.protocol, rows, samples, rule)),
         problems=tuple(sorted(doubtful + refused + ambiguous)),
     )
 

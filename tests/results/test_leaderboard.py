@@ -1,29 +1,51 @@
-"""Pages are read back and compared with the records that made them."""
+"""Pages are read back and compared with the model, and the model with the records."""
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import html
-import itertools
+import io
+import json
 import random
 import re
-import statistics
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from mer_bench.cli.leaderboard import main
-from mer_bench.errors import UserError
-from mer_bench.results import markdown
-from mer_bench.results.facts import Feature
-from mer_bench.results.leaderboard import build, write_pages
-from mer_bench.results.record import Rejected, settings_hash, write_record
+from mer_bench.results.building import build
+from mer_bench.results.consolidate import consolidate
+from mer_bench.results.facts import Confusion, Feature
+from mer_bench.results.leaderboard import render
+from mer_bench.results.loading import Loaded
+from mer_bench.results.pages import board_page
+from mer_bench.results.record import Rejected, write_record
 from tests.results.factory import AUDIO, PROTOCOL, TEXT, VISION, make, runs
 
 ERROR = dataclasses.replace(PROTOCOL, name="mosi", primary="sentiment/mae", metrics=("sentiment/mae", "sentiment/ccc"))
+SIZES = {"train": 300, "test": 100}
+
+
+def loaded(records, **more) -> Loaded:
+    kept, left_out = consolidate(records)
+    return Loaded(kept, left_out=left_out, **more)
+
+
+def table_of(skills, **more):
+    """Runs of several methods with luck of their own; features may be given by method as ``slug:modality``."""
+    found = []
+    for name, skill in skills.items():
+        slug, _, single = name.partition(":")
+        rng = random.Random(name)
+        values = [[skill + rng.gauss(0, 0.02) for _ in range(2)] for _ in range(3)]
+        own = {"features": ({"audio": AUDIO, "text": TEXT}[single],)} if single else {}
+        found += runs(slug, values, items=SIZES, **more, **own)
+    return found
+
+
+SKILLS = {"concat": 0.6, "foal": 0.7, "gated": 0.61, "unimodal:audio": 0.5, "unimodal:text": 0.55}
 
 
 def tables(text: str) -> list[list[dict[str, str]]]:
@@ -42,146 +64,137 @@ def tables(text: str) -> list[list[dict[str, str]]]:
     return found
 
 
-def only_page(records) -> str:
-    pages = [text for name, text in build(records)[0].items() if "--" in name]
-    assert len(pages) == 1
-    return pages[0]
+def only_page(records, **more) -> str:
+    boards = [build(loaded(records, **more), synthetic=synthetic) for synthetic in (False, True)]
+    ((board, page),) = [(board, page) for board in boards for page in board.pages]
+    return board_page.render(page, synthetic=board.synthetic)
 
 
-def scores(records) -> list[dict[str, str]]:
-    """The first table of scores of the only page."""
-    return tables(only_page(records))[1]
+def main_rows(records, **more) -> dict[str, dict[str, str]]:
+    """The main table of the only page, by the label of the method."""
+    (found, *_) = [table for table in tables(only_page(records, **more)) if table and "badges" in table[0]]
+    return {re.match(r"\[(.+?)\]\(", row["method"])[1]: row for row in found}
 
 
-# numbers ------------------------------------------------------------------------------------------------------------
-
-unit = st.floats(0, 1)
-rows = st.lists(st.lists(unit, min_size=2, max_size=2), min_size=3, max_size=3)
+# one model, several renderings --------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40)
-@given(st.dictionaries(st.sampled_from(["concat", "foal", "gated", "mult"]), rows, min_size=1))
-def test_every_number_of_a_page_equals_what_the_records_say(values):
-    records = [record for name, table in values.items() for record in runs(name, table, seconds=12.34)]
-    found = {re.search("`(.+?)`", row["method"])[1]: row for row in scores(records)}
-    assert set(found) == set(values)
-    for name, table in values.items():
-        row, folds = found[name], [statistics.fmean(seeds) for seeds in table]
-        assert float(row["UA % ↑"]) == pytest.approx(100 * statistics.fmean(folds), abs=0.005001)
-        assert float(row["WA % ↑"]) == float(row["UA % ↑"])
-        assert float(row["fold SD"]) == pytest.approx(100 * statistics.stdev(folds), abs=0.005001)
-        assert (row["parameters"], row["train s"], row["runs"], row["gain"]) == ("1,000", "12.3", "6/6", "—")
-    order = [statistics.fmean(map(statistics.fmean, values[name])) for name in found]
-    assert all(a >= b - 1e-12 for a, b in itertools.pairwise(order))
-    ranks = [int(row["#"]) for row in found.values()]
-    assert ranks == sorted(ranks) and ranks[0] == 1
-    by_fold = tables(only_page(records))[2]
-    for row in by_fold:
-        table = values[re.search("`(.+?)`", row["method"])[1]]
-        shown = [float(row[f"fold {fold}"]) for fold in range(3)]
-        assert shown == pytest.approx([100 * statistics.fmean(seeds) for seeds in table], abs=0.005001)
+def numbers_in(cell: str) -> list[float | None]:
+    found = re.findall(r"[+-]?\d+(?:,\d{3})*(?:\.\d+)?", cell.replace("95 %", ""))
+    return [float(x.replace(",", "")) for x in found]
+
+
+def spread(value, digits):
+    """What a rendering shows of a number or an interval of the model."""
+    if value is None:
+        return []
+    several = [value["value"], value["low"], value["high"]] if isinstance(value, dict) else [value]
+    return [float(f"{x:.{digits}f}") for x in several]
+
+
+def extended(records):
+    """With conditions, projection and confusion."""
+    confusion = {"emotion": Confusion(("a", "b"), ((3, 1), (2, 4)))}
+    changed = []
+    for r in records:
+        value = r.metrics["full"]["emotion/ua"]
+        more = {
+            c: {"emotion/ua": value - x} for c, x in {"missing_0.1": 0.02, "missing_0.5": 0.1, "emap": 0.001}.items()
+        }
+        metrics = {**r.metrics, **more, "emap_full": {"emotion/ua": value}}
+        changed.append(dataclasses.replace(r, metrics=metrics, confusion=confusion) if len(r.modalities) > 1 else r)
+    return changed
+
+
+def test_markdown_csv_and_json_never_disagree():
+    files, _ = render(loaded(extended(table_of(SKILLS))))
+    board = json.loads(files["board.json"])
+    (page,) = board["pages"]
+    rows = page["tables"][0]["rows"]
+    shown = {re.match(r"\[(.+?)\]\(", r["method"])[1]: r for r in tables(files[f"{page['name']}.md"])[1]}
+    lines = {line["label"]: line for line in csv.DictReader(io.StringIO(files["board.csv"]))}
+    assert set(shown) == set(lines) == {row["label"] for row in rows} and len(rows) == 5
+    columns = {
+        **{"UA % ↑ [95 %]": ("score", 2), "Δ concat [95 %]": ("difference", 2), "P(better)": ("p_better", 3)},
+        **{"seed SD": ("seed_sd", 2), "interaction gain [95 %]": ("gain", 2), "missing AUC [95 %]": ("missing_auc", 2)},
+        **{"worst group": ("worst_group", 2), "parameters": ("parameters", 0), "s / run": ("train_seconds", 1)},
+    }
+    for row in rows:
+        cells, line = shown[row["label"]], lines[row["label"]]
+        for column, (name, digits) in columns.items():
+            assert numbers_in(cells[column]) == spread(row[name], digits), (row["label"], column)
+            if isinstance(row[name], dict):
+                ends = [float(line[f"{name}{end}"]) for end in ("", "_low", "_high")]
+                assert ends == list(row[name][key] for key in ("value", "low", "high"))
+            elif name in line:
+                assert (float(line[name]) if line[name] else None) == row[name]
+        assert cells["runs"] == f"{row['done']}/{row['planned']}" == f"{line['done']}/{line['planned']}"
+        assert [int(x) for x in re.findall(r"\d+", cells["rank"])] == sorted(set(row["rank"] or []))
+        method = files[f"methods/{row['slug']}.md"]
+        assert all(str(x) in method for x in (f"{row['mean']:.2f}", f"{row['parameters']:,}"))
+    assert rows[0]["slug"] == "foal" and rows[0]["confusion"]["emotion"]["counts"] == [[18, 6], [12, 24]]
+    assert "| a | 18 | 6 | 75.00 | 60.00 |" in files["methods/foal.md"]
+
+
+def test_the_model_is_what_the_records_say():
+    records = table_of(SKILLS)
+    (page,) = build(loaded(records), synthetic=False).pages
+    for row in page.tables[0].rows:
+        own = [r for r in records if r.method.slug == row.slug and set(r.modalities) == set(row.modalities)]
+        values = [100 * r.metrics["full"]["emotion/ua"] for r in own]
+        assert row.mean == row.score.value == row.metrics["emotion/ua"] == pytest.approx(sum(values) / 6, abs=1e-6)
+        folds = [sum(100 * r.metrics["full"]["emotion/ua"] for r in own if r.fold == f) / 2 for f in range(3)]
+        assert row.folds == pytest.approx(folds, abs=1e-6)
+        assert row.control == (row.slug == "unimodal") == (row.rank is None)
+    assert [row.badges for row in page.tables[0].rows if row.slug == "unimodal"] == [("BEST-SINGLE",), ()]
+    assert page.tables[0].absent == ("majority", "shuffled")
+    assert page.items == {"train": (300,), "test": (100,)}
 
 
 def test_lower_is_better_where_the_metric_says_so():
-    bad, good = ([[v, v]] * 3 for v in (0.9, 0.7))
-    lines = scores([*runs("bad", bad, protocol=ERROR), *runs("good", good, protocol=ERROR)])
-    assert [(row["#"], row["method"], row["MAE ↓"]) for row in lines] == [
-        ("1", "Good (2024) `good`", "0.700"),
-        ("2", "Bad (2024) `bad`", "0.900"),
-    ]
+    records = table_of({"concat": 0.6, "foal": 0.5}, protocol=ERROR)
+    (page,) = build(loaded(records), synthetic=False).pages
+    first = page.tables[0].rows[0]
+    assert first.slug == "foal" and first.difference.value < 0 and first.p_better > 0.5
+    assert page.scale.digits == 3 and not page.scale.higher_is_better
+    assert "MAE ↓" in only_page(records)
 
 
-def test_equal_scores_share_a_rank():
-    records = [*runs("b", [[0.1, 0.2], [0.3, 0.1], [0.2, 0.2]]), *runs("a", [[0.3, 0.1], [0.2, 0.2], [0.2, 0.1]])]
-    assert [row["#"] for row in scores([*records, *runs("c", [[0.1, 0.1]] * 3)])] == ["1", "1", "3"]
+def test_rows_that_may_not_be_ranked_are_shown_without_a_rank():
+    records = table_of({"concat": 0.6, "foal": 0.7, "gated": 0.61, "mult": 0.65, "tfn": 0.6, "lmf": 0.6})
+    broken = []
+    for r in records:
+        if r.method.slug == "foal" and r.fold == 2:
+            continue
+        if r.method.slug == "gated":
+            r = dataclasses.replace(r, selection=dataclasses.replace(r.selection, rule="test"))
+        if r.method.slug == "tfn" and r.fold == 1:
+            r = dataclasses.replace(r, status="diverged", metrics={})
+        broken.append(r)
+    stale = frozenset(r.run_key for r in broken if r.method.slug == "lmf" and r.seed == 1)
+    rows = main_rows(broken, stale=stale)
+    badges = {"Foal": "INCOMPLETE 4/6", "Gated": "TEST-SELECTED", "Tfn": "DIVERGED 2", "Lmf": "STALE"}
+    for label, badge in badges.items():
+        assert (rows[label]["rank"], rows[label]["Δ concat [95 %]"]) == ("—", "—"), label
+        assert badge in rows[label]["badges"] and numbers_in(rows[label]["UA % ↑ [95 %]"])
+    assert {label for label, row in rows.items() if row["rank"] != "—"} == {"Concat", "Mult"}
+    legacy = dataclasses.replace(PROTOCOL, legacy=True)
+    row = main_rows(table_of({"concat": 0.6}, protocol=legacy))["Concat"]
+    assert (row["rank"], row["badges"]) == ("—", "LEGACY")
 
 
-def test_one_fold_shows_the_spread_of_seeds():
-    single = dataclasses.replace(PROTOCOL, folds=1, seeds=(0, 1, 2))
-    row = scores(runs("concat", [[0.5, 0.6, 0.9]], protocol=single))[0]
-    assert float(row["seed SD"]) == pytest.approx(100 * statistics.stdev([0.5, 0.6, 0.9]), abs=0.01)
-
-
-def test_the_largest_parameter_count_and_the_mean_time_are_shown():
-    records = runs("concat", [[0.5, 0.5]] * 3)
-    records[0] = make("concat", 0, 0, 0.5, parameters=2_000_000, seconds=70.0)
-    row = scores(records)[0]
-    assert (row["parameters"], row["train s"]) == ("2,000,000", "20.0")
-
-
-# what stands together -----------------------------------------------------------------------------------------------
-
-
-def test_incomplete_rows_stand_below_unranked():
-    lines = scores([*runs("weak", [[0.2, 0.2]] * 3), *runs("strong", [[0.9, 0.9], [0.9]])])
-    assert [(row["#"], row["method"], row["badges"], row["runs"]) for row in lines] == [
-        ("1", "Weak (2024) `weak`", "CONTROL", "6/6"),
-        ("—", "Strong (2024) `strong`", "INCOMPLETE 3/6, CONTROL", "3/6"),
-    ]
-
-
-def test_failures_count_and_extra_seeds_do_not():
-    records = runs("concat", [[0.5, 0.5]] * 3)
-    records[5] = make("concat", 2, 1, status="diverged", metrics={}, files={})
-    records.append(make("concat", 0, 77, 1.0))
-    page = only_page(records)
-    row = tables(page)[1][0]
-    assert (row["#"], row["badges"], row["UA % ↑"]) == ("—", "INCOMPLETE 5/6, DIVERGED 1, CONTROL", "50.00")
-    assert "not counted: Concat (2024) `concat` 1." in page
-
-
-def test_a_method_without_any_score_is_still_shown():
-    row = scores([*runs("a", [[0.5, 0.5]] * 3), make("b", status="oom", metrics={}, files={})])[1]
-    assert (row["UA % ↑"], row["parameters"], row["badges"]) == ("—", "—", "INCOMPLETE 0/6, OOM 1, CONTROL")
-
-
-def test_single_modalities_are_controls_and_the_best_of_them_is_what_fusion_must_beat():
+def test_variants_have_tables_of_their_own_and_papers_settings_never_rank():
     records = [
-        *runs("concat", [[0.6, 0.6]] * 3),
-        *runs("foal", [[0.4, 0.4]] * 3),
-        *runs("unimodal", [[0.5, 0.5]] * 3, features=(AUDIO,)),
-        *runs("unimodal", [[0.3, 0.3]] * 3, features=(TEXT,)),
-        *runs("unimodal", [[0.99]], features=(AUDIO,), settings={"lr": 0.5}),  # incomplete: beats nobody
+        *table_of({"concat": 0.5, "gated": 0.6}),
+        *table_of({"concat": 0.6}, variant="tuned-20", settings={"lr": 0.01}),
+        *table_of({"concat": 0.9}, variant="paper", settings={"lr": 0.02}),
     ]
     page = only_page(records)
-    lines = [(row["#"], row["method"].split(" ", 2)[2], row["gain"]) for row in tables(page)[1]]
-    tags = [settings_hash(dict(lr=lr, method="unimodal", modalities=["audio"]))[:8] for lr in (0.001, 0.5)]
-    assert lines == [
-        ("1", "`concat`", "+10.00"),
-        ("2", "`foal`", "-10.00"),
-        ("—", f"`unimodal`, audio only `{tags[0]}`", "—"),
-        ("—", "`unimodal`, text only", "—"),
-        ("—", f"`unimodal`, audio only `{tags[1]}`", "—"),
-    ]
-    assert "Gain is over the best single modality" in page
-
-
-def test_gain_of_an_unfinished_row_is_over_the_runs_that_it_has():
-    records = [
-        *runs("concat", [[0.6], [0.7]]),
-        *runs("unimodal", [[0.5, 0.9], [0.4, 0.9], [0.9, 0.9]], features=(AUDIO,)),
-        *runs("unimodal", [[0.55, 0.1]], features=(TEXT,)),  # better on fold 0, but fold 1 is not there
-    ]
-    lines = {row["method"].split(" ", 2)[2]: row for row in scores(records)}
-    assert lines["`concat`"]["gain"] == "+20.00" and "INCOMPLETE 2/6" in lines["`concat`"]["badges"]
-    assert scores(records[:2])[0]["gain"] == "—"
-
-
-def test_gain_is_positive_for_better_also_where_less_is_better():
-    records = [
-        *runs("concat", [[0.7, 0.7]] * 3, protocol=ERROR),
-        *runs("unimodal", [[0.9, 0.9]] * 3, protocol=ERROR, features=(TEXT,)),
-    ]
-    assert scores(records)[0]["gain"] == "+0.200"
-
-
-def test_unimodal_runs_alone_have_a_page_and_are_ranked_there():
-    assert scores(runs("unimodal", [[0.5, 0.5]] * 3, features=(AUDIO,)))[0]["#"] == "1"
-
-
-def test_a_method_that_was_given_more_than_it_used_counts_by_what_it_used():
-    records = [*runs("concat", [[0.6, 0.6]] * 3), *runs("unimodal", [[0.5, 0.5]] * 3, modalities=("audio",))]
-    assert "audio only" in scores(records)[1]["method"]
+    assert re.findall(r"## Settings: (.+)", page) == ["default", "paper", "tuned-20"]
+    default, paper, tuned = (table for table in tables(page) if table and "badges" in table[0])
+    assert len(default) == 2 and default[0]["Δ concat [95 %]"] != "—"
+    assert (paper[0]["rank"], paper[0]["badges"]) == ("—", "PAPER")
+    assert (tuned[0]["rank"], tuned[0]["badges"]) == ("1", "TUNED-20")
 
 
 @pytest.mark.parametrize(
@@ -189,116 +202,113 @@ def test_a_method_that_was_given_more_than_it_used_counts_by_what_it_used():
     [
         {"protocol": dataclasses.replace(PROTOCOL, name="iemocap6")},
         {"protocol": dataclasses.replace(PROTOCOL, hash="0" * 16)},
-        {"protocol": dataclasses.replace(PROTOCOL, note="another note under the same hash")},
         {"features": (AUDIO, TEXT, VISION)},
-        {"features": (AUDIO, Feature("text", "another extractor", 384))},
-        {"features": (AUDIO, Feature("text", "MiniLM-L6", 128))},
         {"data_fingerprint": "b" * 64},
-        {"synthetic": True},
+        {"data_fingerprint": "b" * 64, "synthetic": True},
     ],
 )
 def test_what_does_not_compare_never_shares_a_page(other):
-    records = [*runs("here", [[0.5, 0.5]] * 3), *runs("there", [[0.6, 0.6]] * 3, **other)]
-    pages = {name: text for name, text in build(records)[0].items() if "--" in name}
+    files, _ = render(loaded([*runs("here", [[0.5, 0.5]] * 3), *runs("there", [[0.6, 0.6]] * 3, **other)]))
+    pages = {name: text for name, text in files.items() if "--" in name and name.endswith(".md")}
     assert len(pages) == 2
-    assert all(("`here`" in text) != ("`there`" in text) for text in pages.values())
+    assert all(("(methods/here.md)" in text) != ("(methods/there.md)" in text) for text in pages.values())
 
 
-def test_synthetic_data_are_marked_and_listed_apart():
-    records = [*runs("here", [[0.5, 0.5]] * 3), *runs("there", [[0.6, 0.6]] * 3, synthetic=True)]
-    pages = build(records)[0]
-    fake = next(name for name in pages if name.startswith("synthetic--"))
-    real = next(name for name in pages if name.startswith("iemocap4--"))
-    assert "**Synthetic data.**" in pages[fake] and "SYNTHETIC" in tables(pages[fake])[1][0]["badges"]
-    assert fake in pages["synthetic.md"] and fake not in pages["README.md"]
-    assert real in pages["README.md"] and real not in pages["synthetic.md"]
-    assert not re.search(r"\d\d\.\d\d", pages["README.md"] + pages["synthetic.md"])
+def test_synthetic_data_stand_in_a_folder_of_their_own():
+    records = [*table_of({"mine": 0.5}), *table_of({"yours": 0.6}, synthetic=True, data_fingerprint="b" * 64)]
+    files, _ = render(loaded(records))
+    real = "".join(text for name, text in files.items() if not name.startswith("synthetic/"))
+    fake = {name: text for name, text in files.items() if name.startswith("synthetic/")}
+    assert "yours" not in real and "mine" in real and not any("mine" in text for text in fake.values())
+    pages = [text for name, text in fake.items() if "--" in name and name.endswith(".md")]
+    assert len(pages) == 1 and "**Synthetic data.**" in pages[0] and "SYNTHETIC" in pages[0]
 
 
-def test_variants_have_tables_of_their_own_and_papers_settings_never_rank():
-    records = [
-        *runs("concat", [[0.5, 0.5]] * 3),
-        *runs("concat", [[0.6, 0.6]] * 3, variant="tuned-20", settings={"lr": 0.01}),
-        *runs("concat", [[0.9, 0.9]] * 3, variant="paper", settings={"lr": 0.02}),
-        *runs("unimodal", [[0.4, 0.4]] * 3, features=(AUDIO,)),
+# controls -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_control_out_of_its_band_is_an_alarm():
+    good = table_of({"concat": 0.6, "shuffled": 0.26}) + runs("majority", [[0.5, 0.5]] * 3, items=SIZES)
+    two = {"emotion": Confusion(("a", "b"), ((1, 1), (1, 1)))}
+    good = [dataclasses.replace(r, confusion=two) for r in good]
+    assert render(loaded(good))[1] == []
+    leak = [r for r in good if r.method.slug != "shuffled"] + runs("shuffled", [[0.62, 0.621]] * 3, items=SIZES)
+    files, alarms = render(loaded(leak))
+    assert [alarm.partition(": ")[2].partition(" by")[0] for alarm in alarms] == ["shuffled is better than majority"]
+    assert any("**Wrong:** shuffled is better" in text for text in files.values())
+    bad = [r for r in good if r.method.slug != "concat"] + runs("concat", [[0.4, 0.401]] * 3, items=SIZES)
+    assert "concat is worse than majority" in render(loaded(bad))[1][0]
+    changed = [
+        dataclasses.replace(r, metrics={"full": dict.fromkeys(PROTOCOL.metrics, 0.51)})
+        if r.method.slug == "majority"
+        else r
+        for r in good
     ]
-    page = only_page(records)
-    assert re.findall(r"## Settings: (.+)", page) == ["default", "paper", "tuned-20"]
-    default, paper, tuned = (table for table in tables(page) if table and "gain" in table[0])
-    assert (default[0]["#"], default[0]["gain"]) == ("1", "+10.00")
-    assert (paper[0]["#"], paper[0]["badges"]) == ("—", "PAPER-SETTINGS, CONTROL")
-    assert (tuned[0]["#"], tuned[0]["gain"]) == ("1", "—")  # its unimodal runs are not there
-
-
-def test_legacy_and_test_selected_rows_never_rank():
-    legacy = dataclasses.replace(PROTOCOL, legacy=True)
-    assert scores(runs("a", [[0.5, 0.5]] * 3, protocol=legacy))[0]["#"] == "—"
-    row = scores(runs("a", [[0.5, 0.5]] * 3, rule="test"))[0]
-    assert (row["#"], row["badges"]) == ("—", "TEST-SELECTED, CONTROL")
-
-
-def test_different_settings_and_code_are_never_mixed_in_silence():
-    records = [*runs("concat", [[0.5, 0.5]] * 3), *runs("concat", [[0.6, 0.6]] * 3, settings={"lr": 1})]
-    assert len({row["method"] for row in scores(records)}) == 2
-    records = runs("concat", [[0.5, 0.5]] * 3, card="adapted")
-    changed = dataclasses.replace(records[0], code=dataclasses.replace(records[0].code, hash="9" * 64))
-    assert scores([changed, *records[1:]])[0]["badges"] == "MIXED-CODE, ADAPTED"
+    assert "a constant answer scores 0.500000" in render(loaded(changed))[1][0]
 
 
 # records that cannot be used ----------------------------------------------------------------------------------------
 
 
 def test_copies_count_once_and_conflicts_not_at_all():
-    records = runs("concat", [[0.5, 0.5]] * 3)
-    again = make("concat", 0, 0, 0.5, seconds=99.0)
-    page, left_out = build([*records, records[0], again])
-    assert [entry.reason.split(" run ")[0] for entry in left_out] == ["repeats"]
-    assert build([*records, again])[0] == page
-    pages, left_out = build([*records, make("concat", 0, 0, 0.7)])
-    assert [entry.reason.startswith("CONFLICT: 2 records") for entry in left_out] == [True, True]
-    assert "5/6" in next(text for name, text in pages.items() if "--" in name)
-    assert pages["README.md"].count("CONFLICT") == 2
+    records = table_of({"concat": 0.5})
+    again = dataclasses.replace(records[0], cost=dataclasses.replace(records[0].cost, train_seconds=99.0))
+    assert [entry.reason.split(" run ")[0] for entry in consolidate([*records, records[0], again])[1]] == ["repeats"]
+    other = dataclasses.replace(records[0], metrics={"full": dict.fromkeys(PROTOCOL.metrics, 0.1)})
+    found = loaded([*records, other])
+    assert [entry.reason.startswith("CONFLICT: 2 records") for entry in found.left_out] == [True, True]
+    files, _ = render(found)
+    assert "5/6" in files["iemocap4--audio-text.md"] and files["README.md"].count("CONFLICT") == 2
+    records[5] = make("concat", 0, 0, 0.5, run_key="f" * 64, items=SIZES)
+    reasons = [entry.reason for entry in consolidate(records)[1]]
+    assert reasons == ["CONFLICT: 2 runs claim fold 0, seed 0; none counts"] * 2
 
 
-def test_two_runs_for_one_place_do_not_make_up_for_a_missing_one():
-    records = runs("concat", [[0.5, 0.5]] * 3)
-    records[5] = make("concat", 0, 0, 0.5, run_key="f" * 64)
-    pages, left_out = build(records)
-    assert [entry.reason for entry in left_out] == ["CONFLICT: 2 runs claim fold 0, seed 0; none counts"] * 2
-    assert "INCOMPLETE 4/6" in next(text for name, text in pages.items() if "--" in name)
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"protocol": dataclasses.replace(PROTOCOL, folds=4)}, "protocol iemocap4"),
+        ({"features": (AUDIO, Feature("text", "another extractor", 384))}, "features of text"),
+        ({"synthetic": True}, "feature file aaaa"),
+    ],
+)
+def test_one_hash_with_two_meanings_counts_for_neither(other, words):
+    kept, left_out = consolidate([*runs("here", [[0.5, 0.5]] * 3), *runs("there", [[0.6, 0.6]] * 3, **other)])
+    assert not kept and len(left_out) == 12
+    assert all(words in entry.reason for entry in left_out)
+    titled = dataclasses.replace(PROTOCOL, title="New title", note="new note")
+    assert (
+        len(consolidate([*runs("here", [[0.5, 0.5]] * 3), *runs("there", [[0.6, 0.6]] * 3, protocol=titled)])[0]) == 12
+    )
 
 
 def test_unreadable_records_are_named_in_the_index():
-    pages, left_out = build(runs("a", [[0.5, 0.5]] * 3), [Rejected("x/record.json", "not valid | JSON <b>")])
-    assert tables(pages["README.md"])[1] == [{"record": "x/record.json", "reason": "not valid | JSON <b>"}]
-    assert "<b>" not in pages["README.md"] and left_out == [Rejected("x/record.json", "not valid | JSON <b>")]
+    files, _ = render(Loaded(table_of({"a": 0.5}), left_out=[Rejected("x/record.json", "not valid | JSON <b>")]))
+    assert tables(files["README.md"])[1] == [{"record": "x/record.json", "reason": "not valid | JSON <b>"}]
+    assert (
+        "<b>" not in files["README.md"] and json.loads(files["board.json"])["left_out"][0]["record"] == "x/record.json"
+    )
 
 
 # determinism --------------------------------------------------------------------------------------------------------
 
 
 def mixed_records():
-    rng = random.Random(0)
-
-    def table():
-        return [[rng.random(), rng.random()] for _ in range(3)]
-
     return [
-        *(r for name in ("concat", "foal", "gated") for r in runs(name, table())),
-        *(r for f in (AUDIO, TEXT) for r in runs("unimodal", table(), features=(f,))),
-        *runs("concat", table(), features=(AUDIO, TEXT, VISION)),
-        *runs("concat", table(), synthetic=True, data_fingerprint="b" * 64),
-        *runs("mult", table(), protocol=ERROR),
-        make("foal", 0, 0, 0.123),
+        *extended(table_of(SKILLS)),
+        *table_of({"concat": 0.7, "foal": 0.7}, features=(AUDIO, TEXT, VISION)),
+        *table_of({"concat": 0.7}, synthetic=True, data_fingerprint="b" * 64),
+        *table_of({"mult": 0.7}, protocol=ERROR, data_fingerprint="c" * 64),
+        make("foal", 0, 0, 0.123, items=SIZES),
     ]
 
 
 def test_the_order_of_records_never_matters():
     records = mixed_records()
-    expected = build(records)
-    for seed in range(5):
+    expected = render(loaded(records))
+    for seed in range(3):
         random.Random(seed).shuffle(records)
-        assert build(records) == expected
+        assert render(loaded(records)) == expected
 
 
 def test_hash_seed_locale_and_time_zone_never_matter(tmp_path):
@@ -312,123 +322,21 @@ def test_hash_seed_locale_and_time_zone_never_matter(tmp_path):
         code = "import sys; from mer_bench.cli.leaderboard import main; sys.exit(main(sys.argv[1:]))"
         command = [sys.executable, "-c", code, "--records", str(tmp_path / "runs"), "--out", str(out)]
         subprocess.run(command, check=True, env=environment, capture_output=True)
-        outputs.append({path.name: path.read_bytes() for path in out.iterdir()})
-    assert outputs[0] == outputs[1] and len(outputs[0]) == 6
+        outputs.append({path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()})
+    assert outputs[0] == outputs[1] and len(outputs[0]) > 20
 
 
-# names that would like to be more -----------------------------------------------------------------------------------
-
-HOSTILE = [
-    "a|b", "||||", "a\\|b", "`code`", "``` x", "**bold**", "_it_ *x*", "~~x~~", "# head", "- list", "1. one", "1) one",
-    "> quote", "+ plus", "---", "===", "[x](http://evil.example)", "![x](http://evil.example/x.png)", "<b>x</b>",
-    "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "</td></tr></table>", "<!-- x", "--> x", "&lt;b&gt;",
-    "&#60;b&#62;", "&amp;", "http://evil.example", "https://evil.example/x", "www.evil.example", "me@evil.example",
-    "mailto:me@evil.example", "@someone", "#123", ":tada:", "$x^2$", "$$x$$", "[^1]", "[[wiki]]", "=HYPERLINK(1)",
-    "javascript:alert(1)", "x" * 120,
-]  # fmt: skip
-
-
-def page_with(name: str) -> str:
-    protocol = dataclasses.replace(PROTOCOL, title=name, note=name)
-    return only_page(
-        runs("foal", [[0.5, 0.5]] * 3, title=name, protocol=protocol, features=(AUDIO, Feature("text", name, 1)))
-    )
-
-
-def check_harmless(name: str) -> None:
-    page, plain = page_with(name), page_with("Foal Net")
-    shape = [[len(row) for row in table] for table in tables(page)]
-    assert shape == [[len(row) for row in table] for table in tables(plain)]
-    assert len(page.splitlines()) == len(plain.splitlines())
-    assert tables(page)[1][0]["UA % ↑"] == "50.00"
-    shown = " ".join(name.split()).replace("@", "\uff20")
-    assert tables(page)[0][1]["features"] == (shown or "—")
-    assert tables(page)[1][0]["method"] == f"{shown} (2024) `foal`"
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_change_nothing_but_their_own_text(name):
-    check_harmless(name)
-    assert not re.search(r"[<>\[\]*_~|$@#!=\\]|www\.|:[a-z/]", re.sub(r"&#\d+;", "", markdown.text(name)))
-
-
-@settings(max_examples=150, deadline=None)
-@given(st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"]), min_size=1, max_size=20))
-def test_no_name_breaks_a_page(name):
-    check_harmless(name)
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_as_a_renderer_shows_them(name):
-    markdown_it = pytest.importorskip("markdown_it", reason="markdown-it-py is not installed")
-    render = markdown_it.MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render
-    tag = re.compile(r"</?([a-z0-9]+)")
-    page, plain = render(page_with(name)), render(page_with("Foal Net"))
-    assert tag.findall(page) == tag.findall(plain)
-    shown = " ".join(name.split()).replace("@", "\uff20")
-    assert f'<td style="text-align:left">{html.escape(shown)} (2024) <code>foal</code></td>' in page.replace(
-        "&#x27;", "'"
-    )
-
-
-def test_control_and_bidi_characters_become_visible():
-    assert markdown.text("a\u202eb\u200bc\x07d\ne\u00a0 f") == "a&#65533;b&#65533;c&#65533;d e f"
-
-
-@pytest.mark.parametrize(
-    ("value", "digits", "shown"),
-    [
-        (0.125, 2, "0.12"),
-        (-0.001, 2, "0.00"),
-        (2.675, 2, "2.67"),
-        (None, 2, "—"),
-        (1234.5, 1, "1234.5"),
-        (-3.14159, 3, "-3.142"),
-    ],
-)
-def test_numbers(value, digits, shown):
-    assert markdown.number(value, digits) == shown
-    assert markdown.number(0.0, 2, sign=True) == "0.00"
-    assert markdown.number(1.5, 2, sign=True) == "+1.50"
-
-
-# writing ------------------------------------------------------------------------------------------------------------
-
-
-def test_the_command(tmp_path, capsys):
-    for number, record in enumerate(runs("concat", [[0.5, 0.5]] * 3)):
-        write_record(tmp_path / "runs" / str(number), record)
-    argv = ["--records", str(tmp_path / "runs"), "--out", str(tmp_path / "board")]
-    assert main([*argv, "--strict"]) == 0
-    assert "6 records, 0 left out; 3 pages" in capsys.readouterr().out
-    (tmp_path / "runs" / "0" / "record.json").write_text("{")
-    assert main(argv) == 0
-    assert main([*argv, "--strict"]) == 2
-    assert "left out: 0/record.json: not valid JSON" in capsys.readouterr().err
-    assert "INCOMPLETE 5/6" in next((tmp_path / "board").glob("iemocap4--*.md")).read_text()
-
-
-def test_nothing_to_show_is_said(tmp_path):
-    with pytest.raises(UserError, match=r"no record.json below"):
-        main(["--records", str(tmp_path), "--out", str(tmp_path / "board")])
-    with pytest.raises(UserError, match="no such folder"):
-        main(["--records", str(tmp_path / "runs"), "--out", str(tmp_path / "board")])
-    assert not (tmp_path / "board").exists()
-
-
-def test_pages_that_no_record_makes_any_more_go_and_foreign_files_stay(tmp_path):
-    write_pages(tmp_path, build(runs("a", [[0.5, 0.5]] * 3))[0])
-    (tmp_path / "notes.md").write_text("mine")
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    write_pages(tmp_path, build(runs("a", [[0.5, 0.5]] * 3))[0])
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
-    write_pages(tmp_path, build(runs("a", [[0.5, 0.5]] * 3, features=(AUDIO,)))[0])
-    names = sorted(path.name.split("--")[1] if "--" in path.name else path.name for path in tmp_path.iterdir())
-    assert names == ["README.md", "audio", "notes.md", "synthetic.md"]
-
-
-def test_a_hand_written_page_is_never_replaced(tmp_path):
-    (tmp_path / "README.md").write_text("# Mine\n")
-    with pytest.raises(UserError, match=r"README.md was not made by"):
-        write_pages(tmp_path, build(runs("a", [[0.5, 0.5]] * 3))[0])
-    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+def test_pictures_are_well_formed_and_say_what_they_show():
+    files, _ = render(loaded(extended(table_of(SKILLS))))
+    pictures = {name: text for name, text in files.items() if name.endswith(".svg")}
+    kinds = {re.search(r"--(forest|pareto|missing|confusion)", name)[1] for name in pictures}
+    assert kinds == {"forest", "pareto", "missing", "confusion"}
+    page = files["iemocap4--audio-text.md"]
+    for name, text in pictures.items():
+        root = ET.fromstring(text)
+        title, about = (root.find(f"{{http://www.w3.org/2000/svg}}{tag}").text for tag in ("title", "desc"))
+        assert title and about and "prefers-color-scheme:dark" in text and len(text) < 60_000
+        assert not re.search(r"href|<script|url\(|@import|http(?!://www\.w3\.org/2000/svg)", text)
+        assert "confusion" in name or f"({name})" in page
+    (forest,) = (text for name, text in pictures.items() if "forest" in name)
+    assert tables(page)[1][0]["UA % ↑ [95 %]"] in forest

@@ -1,0 +1,64 @@
+"""What pages are made from: usable records, their cluster statistics, and what had to be left out, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mer_bench.data.corpora import protocols
+from mer_bench.errors import UserError
+from mer_bench.results.cluster_files import checked_sums
+from mer_bench.results.consolidate import consolidate
+from mer_bench.results.provenance import is_stale
+from mer_bench.results.record import Rejected, read_records, run_folder
+from mer_bench.results.schema import Record
+
+if TYPE_CHECKING:
+    from mer_bench.metrics.clusters import ClusterStatistics
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Records that may enter tables.
+
+    Attributes:
+        records: each run once.
+        statistics: by run key and condition.
+        stale: run keys of records that other code, or another form of their protocol, left.
+        left_out: what is not used, and why.
+    """
+
+    records: Sequence[Record]
+    statistics: Mapping[str, Mapping[str, ClusterStatistics]] = field(default_factory=dict)
+    stale: frozenset[str] = frozenset()
+    left_out: Sequence[Rejected] = ()
+
+
+def load(folder: Path) -> Loaded:
+    """Read a folder of runs or of published records.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    found, rejected = read_records(folder)
+    kept, unusable = consolidate(found)
+    records, statistics = [], {}
+    for record in kept:
+        place = run_folder(Path(), record.protocol.name, record.method.slug, record.run_key)
+        if record.protocol.statistics == "A" and record.status == "ok":
+            try:
+                statistics[record.run_key] = checked_sums(folder / place, record)
+            except UserError as error:
+                rejected.append(Rejected(f"{place.as_posix()}/record.json", str(error)))
+                continue
+        records.append(record)
+    stale = frozenset(record.run_key for record in records if _outdated(record))
+    return Loaded(records, statistics, stale, sorted({*rejected, *unusable}))
+
+
+def _outdated(record: Record) -> bool:
+    """Other code, or another definition of its protocol, than the present ones; protocols of others are not judged."""
+    known = protocols().get(record.protocol.name)
+    return is_stale(record.code) or (known is not None and known.hash != record.protocol.hash)

@@ -1,0 +1,1 @@
+"""Renderings of the board model: markdown, CSV and pictures. Nothing here computes a number."""
