@@ -234,7 +234,8 @@ def test_cluster_statistics_that_do_not_fit_are_named(tmp_path, current):
     later, _ = split_run(tmp_path, "concat", 1)
     (place / PRIVATE).write_bytes(b"PK")
     with np.load(later / PRIVATE) as arrays:
-        np.savez(later / PUBLIC, names=arrays["names"], full=arrays["full"] + 1)
+        np.savez(later / PUBLIC, names=arrays["names"], full=arrays["full"] + np.eye(2))
+    (later / PRIVATE).unlink()
     reasons = [entry.reason for entry in loading.load(tmp_path).left_out]
     assert any("not the file of its record" in reason for reason in reasons)
     assert any("gives another emotion/wa than the record" in reason for reason in reasons)
