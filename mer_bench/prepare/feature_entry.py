@@ -18,6 +18,19 @@ NO_FEATURES = ("frame", "frame_id", "face_id", "timestamp", "confidence", "succe
 
 
 @dataclass(frozen=True)
+class Dialect:
+    """How tables are written.
+
+    Attributes:
+        delimiter: between cells.
+        columns: which to take, by name; none means all that are features.
+    """
+
+    delimiter: str = ","
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Entry:
     """What one entry holds.
 
@@ -45,12 +58,12 @@ def _array(path: Path) -> np.ndarray:
     return array
 
 
-def _npy(path: Path) -> Entry:
+def _npy(path: Path, _: Dialect) -> Entry:
     array = _array(path)
     return Entry(np.atleast_2d(array).astype(np.float32), vector=array.ndim == 1)
 
 
-def _frames(path: Path) -> Entry:
+def _frames(path: Path, _: Dialect) -> Entry:
     files = sorted(path.glob("*.npy"), key=lambda file: (int(file.stem) if file.stem.isdecimal() else 0, file.name))
     vectors = [np.squeeze(_array(file)) for file in files]
     for file, vector in zip(files, vectors, strict=True):
@@ -61,14 +74,17 @@ def _frames(path: Path) -> Entry:
     return Entry(np.stack(vectors).astype(np.float32))
 
 
-def _csv(path: Path) -> Entry:
-    width, head = width_of(path)
-    if all(map(is_number, head)):
-        rows = read_rows(path, width)
+def _csv(path: Path, dialect: Dialect) -> Entry:
+    width, head = width_of(path, dialect.delimiter)
+    if all(map(is_number, head)) and not dialect.columns:
+        rows = read_rows(path, width, dialect.delimiter)
         return Entry(numbers([cell for row in rows for cell in row], str(path)).reshape(-1, width).astype(np.float32))
-    table = {key.strip(): cells for key, cells in read_any(path).items()}
+    table = read_any(path, dialect.delimiter)
     lower = {key.lower(): key for key in table}
-    names = tuple(key for key in table if key.lower() not in NO_FEATURES)
+    lost = [name for name in dialect.columns if name not in table]
+    if lost:
+        raise UserError(f"{path}: no column {lost[0]!r}; it has {', '.join(list(table)[:8])}")
+    names = dialect.columns or tuple(key for key in table if key.lower() not in NO_FEATURES)
     if not names or not table[names[0]]:
         raise UserError(f"{path}: no {'rows' if names else 'features'}; expected a header and one row per frame")
     values = np.stack([numbers(table[key], f"{path}: {key}") for key in names], axis=1).astype(np.float32)
@@ -90,4 +106,4 @@ def _times(path: Path, start: NDArray[np.float64] | None) -> NDArray[np.float64]
     return np.stack([start, np.append(start[1:], start[-1] + np.median(steps))], axis=1)
 
 
-READERS: dict[str, Callable[[Path], Entry]] = {".npy": _npy, ".csv": _csv, "": _frames}
+READERS: dict[str, Callable[[Path, Dialect], Entry]] = {".npy": _npy, ".csv": _csv, "": _frames}

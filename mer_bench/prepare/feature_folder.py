@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 
 from mer_bench.errors import UserError
 from mer_bench.merh5 import Modality
-from mer_bench.prepare.feature_entry import READERS, Entry
+from mer_bench.prepare.feature_entry import READERS, Dialect, Entry
 from mer_bench.prepare.ids import shown
 from mer_bench.prepare.report import Report
 from mer_bench.prepare.rows import Faults
 from mer_bench.prepare.spool import Spool
+
+COMMAS = Dialect()
 
 
 def feature_files(name: str, folder: Path, known: Collection[str]) -> dict[str, Path]:
@@ -65,7 +67,13 @@ def _ending(path: Path) -> str:
 
 
 def read_folder(
-    name: str, folder: Path, files: Mapping[str, Path], ids: Sequence[str], report: Report, rate_hz: float = 0.0
+    name: str,
+    folder: Path,
+    files: Mapping[str, Path],
+    ids: Sequence[str],
+    report: Report,
+    rate_hz: float = 0.0,
+    dialect: Dialect = COMMAS,
 ) -> Modality:
     """The features of the items that have an entry; the others lack this modality.
 
@@ -78,6 +86,7 @@ def read_folder(
         ids: of the items.
         report: told what is absent and masked.
         rate_hz: rows per second, 0 where unknown.
+        dialect: how tables are written.
 
     Raises:
         UserError: nothing for any item, entries of different width, or vectors among matrices.
@@ -89,7 +98,7 @@ def read_folder(
         for row, item in enumerate(ids):
             if item not in files:
                 continue
-            entry = READERS[_ending(files[item])](files[item])
+            entry = READERS[_ending(files[item])](files[item], dialect)
             first = first or entry
             _refuse_odd(folder, item, entry, first)
             good = faults.judge(item, entry.values, entry.tracked)

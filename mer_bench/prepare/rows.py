@@ -32,6 +32,15 @@ def filled_rows(
     return filled
 
 
+def rows_without(
+    name: str, values: np.ndarray, sentinels: np.ndarray, ids: Sequence[str], owner: np.ndarray, report: Report
+) -> NDArray[np.bool_]:
+    """Which rows hold none of the values that stand for "nothing here"; likewise."""
+    free = _judge(values, lambda part: np.asarray(~np.isin(part, sentinels).any(axis=1)))
+    _tell(f"{name} rows with a value that stands for nothing masked", ~free, ids, owner, report)
+    return free
+
+
 def measured_rows(
     name: str, values: np.ndarray, lengths: np.ndarray, ids: Sequence[str], report: Report
 ) -> NDArray[np.bool_]:

@@ -40,19 +40,20 @@ def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> dict
     return {name: [row[place] for row in rows] for place, name in enumerate(columns)}
 
 
-def read_rows(path: Path, width: int) -> list[list[str]]:
-    """Rows of a comma-separated table without a header, as text.
+def read_rows(path: Path, width: int, delimiter: str = ",") -> list[list[str]]:
+    """Rows of a table without a header, as text.
 
     Args:
         path: the file, UTF-8.
         width: cells of every row.
+        delimiter: between cells.
 
     Raises:
         UserError: unreadable, empty, or a row of another width; names file and line.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(file, delimiter=delimiter, strict=True)
             rows = []
             for row in reader:
                 if len(row) != width:

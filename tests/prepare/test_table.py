@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -177,3 +178,63 @@ def test_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit):
         main(["prepare", "table", "--help"])
     assert "modalities:" in capsys.readouterr().out
+
+
+def test_values_that_stand_for_nothing_are_masked(folder: Path) -> None:
+    """COVAREP clips at 255, other trackers write -1: only a person knows, so the specification says."""
+    spec = {**SPEC, "modalities": {**SPEC["modalities"], "audio": {"folder": "audio", "missing": [-255, 3.0]}}}
+    write(folder, spec)
+    report, file = convert(folder)
+    assert report.repaired["audio rows with a value that stands for nothing masked"].count == 3
+    assert report.repaired["audio rows with a value that stands for nothing masked"].ids == ["clip2"]
+    start, stop = file.modalities["audio"].offsets[2:4]
+    assert not file.valid("audio", start, stop).any() and not file.values("audio", start, stop).any()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (",0.5,-0.5,train", ",1.5,-0.5,train", "clip0: 1 labels out of range"),
+        (",0.5,-0.5,train", ",high,-0.5,train", "'high' is not a number"),
+        ("clip1,p0,1,,no,f,31,xxx", "clip1,p0,1,,no,f,31,glad", "labels glad are neither in names nor in missing"),
+        ("clip1,p0", "../clip1,p0", r"\.\./clip1"),
+    ],
+)
+def test_labels_and_ids_that_cannot_be_are_refused(folder: Path, old: str, new: str, says: str) -> None:
+    path = folder / "items.csv"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(UserError, match=says):
+        convert(folder)
+    assert not (folder / "mine.h5").exists()
+
+
+REAL = Path(__file__).parents[3] / "shared" / "realdata" / "sewa" / "sewa_avec2019"
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="real files are not at hand (../shared/realdata)")
+def test_recordings_with_labels_and_streams_of_their_own_length(tmp_path: Path) -> None:
+    """SEWA: semicolons, quoted names, a stream that is longer or shorter than its labels; nothing is cut to fit."""
+    names = sorted(path.stem for path in (REAL / "labels_devel").glob("*.csv"))
+    (tmp_path / "items.csv").write_text("\n".join(["name", *names]) + "\n")
+    columns = ["arousal", "valence"]
+    given = {"columns": columns, "delimiter": ";", "rate_hz": 10}
+    spec = {
+        "corpus": "sewa",
+        "items": {"table": "items.csv", "id": "name"},
+        "modalities": {"fused": {"folder": str(REAL / "baseline_predictions" / "predictions_svr"), **given}},
+        "labels": {"va": {"kind": "regression", "folder": str(REAL / "labels_devel"), **given}},
+    }
+    write(tmp_path, spec)
+    _, file = convert(tmp_path)
+    streams, labels = file.modalities["fused"].offsets, file.labels["va"].offsets
+    assert len(names) == file.n == 28 and labels[-1] == 40_032
+    assert (np.diff(streams) != np.diff(labels)).sum() == 26
+    truth, found = file.label("va")[0], file.values("fused")
+    pairs = []
+    for one, other in zip(pairwise(streams), pairwise(labels), strict=True):
+        shared = min(one[1] - one[0], other[1] - other[0])
+        pairs.append(np.stack([found[one[0] : one[0] + shared], truth[other[0] : other[0] + shared]]))
+    for x, y, ccc in zip(*(joined.T for joined in np.concatenate(pairs, axis=1)), (0.614, 0.615), strict=True):
+        assert 2 * np.cov(x, y, ddof=0)[0, 1] / (x.var() + y.var() + (x.mean() - y.mean()) ** 2) == pytest.approx(
+            ccc, abs=2e-3
+        )

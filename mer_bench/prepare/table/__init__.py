@@ -20,7 +20,8 @@ r"""Any other corpus: a YAML file says where ids, features and labels are.
       official: {column: part, train: [train], validation: [dev], test: [test], disjoint_by: [speaker]}
 
 An empty cell is a missing label. Items without features in a modality lack it; rows that are not finite, or zero
-throughout, are masked and counted.
+throughout, are masked and counted; so are those with a value in `missing: [-255, 255]` of a modality. Folders of tables
+take `columns` and `delimiter` too.
 """
 
 from mer_bench.prepare.table.layout import TableSpec

@@ -13,16 +13,20 @@ from mer_bench.errors import UserError, did_you_mean
 from mer_bench.merh5 import Labels, Modality, SplitTable
 from mer_bench.merh5.schema import CLASS_KINDS, LabelKind, ModalityKind
 from mer_bench.prepare.arrays import load_npz
+from mer_bench.prepare.feature_entry import Dialect
 from mer_bench.prepare.feature_folder import feature_files, read_folder
 from mer_bench.prepare.ids import shown, unique
 from mer_bench.prepare.report import Report
-from mer_bench.prepare.rows import measured_rows
+from mer_bench.prepare.rows import measured_rows, rows_without
 from mer_bench.prepare.table.section import Section
 from mer_bench.prepare.tables import numbers, read_any
 
 Columns = Mapping[str, list[str]]
 FACTS = ("extractor", "extractor_version", "unit", "note")
-MODALITY_KEYS = ("folder", "archive", "table", "id", "columns", "delimiter", "kind", "rate_hz", "t0_s", *FACTS)
+MODALITY_KEYS = (
+    *("folder", "archive", "table", "id", "columns", "delimiter", "missing", "kind", "rate_hz", "t0_s"),
+    *FACTS,
+)
 LABEL_KEYS = ("kind", "column", "columns", "names", "missing", "range", "folder", "rate_hz", "delimiter", "definition")
 SPLIT_KEYS = ("column", "train", "validation", "test", "disjoint_by", "source", "note")
 
@@ -43,7 +47,7 @@ def column(section: Section, table: Columns, name: str) -> list[str]:
 def modality(name: str, spec: Section, ids: Sequence[str], report: Report) -> Modality:
     """One modality from a folder, an archive or a table."""
     form = spec.one_of("folder", "archive", "table")
-    made = _READERS[form](name, spec, ids, report)
+    made = _without_sentinels(name, _READERS[form](name, spec, ids, report), spec, ids, report)
     kind = spec.text("kind", made.kind)
     if kind not in get_args(ModalityKind):
         raise spec.refuse("kind", " or ".join(get_args(ModalityKind)))
@@ -62,7 +66,18 @@ def modality(name: str, spec: Section, ids: Sequence[str], report: Report) -> Mo
 
 def _from_folder(name: str, spec: Section, ids: Sequence[str], report: Report) -> Modality:
     folder = spec.file("folder")
-    return read_folder(name, folder, feature_files(name, folder, ids), ids, report)
+    dialect = Dialect(spec.text("delimiter", ","), tuple(spec.texts("columns")))
+    return read_folder(name, folder, feature_files(name, folder, ids), ids, report, dialect=dialect)
+
+
+def _without_sentinels(name: str, made: Modality, spec: Section, ids: Sequence[str], report: Report) -> Modality:
+    """The same, with the rows masked that hold a value which the specification calls missing."""
+    sentinels = numbers(spec.texts("missing"), f"{spec.path}: {spec.place}.missing").astype(np.float32)
+    if not len(sentinels):
+        return made
+    owner = np.repeat(np.arange(len(ids)), made.lengths)
+    measured = rows_without(name, made.values, sentinels, ids, owner, report)
+    return dataclasses.replace(made, valid=measured if made.valid is None else measured & made.valid)
 
 
 def _from_archive(name: str, spec: Section, ids: Sequence[str], report: Report) -> Modality:
