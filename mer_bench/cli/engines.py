@@ -19,6 +19,9 @@ from mer_bench.sweep.slurm import Batch, SlurmEngine, sbatch_script
 
 #: what a child calls, and what the fork server imports for it
 TARGET = "mer_bench.cli.fit:work"
+TOGETHER = "mer_bench.cli.together:work"
+#: runs that train as one on a GPU, where nothing else is asked for; on CPUs processes are faster
+STACK = 16
 PRELOAD = ("mer_bench.cli.fit", "mer_bench.cli.lightning", "mer_bench.cli.scoring", "mer_bench.training.callbacks")
 
 Maker = Callable[[argparse.Namespace, Ledger, str, Mapping[str, Any]], Engine]
@@ -30,6 +33,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--engine", choices=tuple(ENGINES), default="local", help="this machine (local), or a cluster")
     group.add_argument("--workers", type=int, metavar="N", help="runs at a time on CPUs (one per core)")
     group.add_argument("--slots-per-gpu", type=int, default=1, metavar="K", help="runs that share a GPU (1)")
+    group.add_argument(
+        "--stack",
+        type=int,
+        metavar="K",
+        help=f"local: runs that differ in fold, seed or rate only train K at a time as one stack (GPU {STACK}, CPU 1)",
+    )
     group.add_argument("--cpu", action="store_true", help="leave the GPUs alone")
     group.add_argument("--address", default="", help="ray: of a running cluster (default: one of its own, here)")
     group.add_argument("--jobs", type=int, default=4, metavar="N", help="slurm: jobs of the array (4)")
@@ -106,8 +115,12 @@ def batch(options: argparse.Namespace) -> Batch:
 
 
 def _local(options: argparse.Namespace, ledger: Ledger, target: str, given: Mapping[str, Any]) -> Engine:
-    places = slots(options.workers, [] if options.cpu else visible_gpus(), options.slots_per_gpu)
-    return LocalEngine(ledger, places, target, given, PRELOAD)
+    gpus = [] if options.cpu else visible_gpus()
+    places = slots(options.workers, gpus, options.slots_per_gpu)
+    if options.stack is not None and options.stack < 1:
+        raise UserError(f"--stack must be at least 1, got {options.stack}")
+    room = (options.stack or (STACK if gpus else 1)) if target == TARGET else 1
+    return LocalEngine(ledger, places, target, given, PRELOAD, room=room, together=TOGETHER)
 
 
 def _ray(options: argparse.Namespace, ledger: Ledger, target: str, given: Mapping[str, Any]) -> Engine:

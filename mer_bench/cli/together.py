@@ -39,7 +39,7 @@ def work(several: Sequence[recipes.Recipe], given: Mapping[str, Any]) -> None:
     torch.set_num_threads(given["threads"])
     register(given["trust"])
     runs = [run for recipe in several for run in plan(recipe, given["runs"])]
-    execute_together(runs, trusted=given["trust"], width=given["width"])
+    execute_together(runs, trusted=given["trust"], width=len(runs))
 
 
 def execute_together(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from mer_bench.runs import Run
 from mer_bench.sweep.ledger import ATTEMPTS, Failure, Ledger
+from mer_bench.sweep.populations import kind
 from mer_bench.sweep.progress import Progress
 from mer_bench.sweep.worker import Ended
 
@@ -38,6 +39,21 @@ class Agenda:
                 return run
             self.ledger.release(run.key)  # finished by another launcher between the look and the claim
         return None
+
+    def companions(self, run: Run, count: int) -> list[Run]:
+        """Up to `count` runs that can train together with one that is ours; they are ours from now on."""
+        wanted, found = kind(run) if count > 0 else "", list[Run]()
+        for other in [other for other in self.left if wanted and kind(other) == wanted]:
+            if len(found) == count:
+                break
+            if recorded(other) or self._given_up(other) or not self.ledger.claim(other.key):
+                continue
+            self.left.remove(other)
+            if recorded(other):
+                self.ledger.release(other.key)
+            else:
+                found.append(other)
+        return found
 
     def settled(self) -> bool:
         """Whether nothing is left: neither to be started nor in the hands of other launchers."""

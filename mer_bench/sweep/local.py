@@ -76,6 +76,8 @@ class LocalEngine(Engine):
         options: for the target.
         preload: modules that the fork server imports once.
         grace: seconds that runs have to stop.
+        room: runs that may train as one in a slot.
+        together: ``module:function`` that a child calls with the recipes of such runs.
     """
 
     def __init__(
@@ -86,10 +88,12 @@ class LocalEngine(Engine):
         options: Mapping[str, Any],
         preload: Sequence[str],
         grace: float = GRACE,
+        room: int = 1,
+        together: str = "",
     ) -> None:
         self.ledger, self.grace = ledger, grace
         forks = Forks(preload)
-        self.places = [_Process(slot, forks, target, dict(options)) for slot in slots]
+        self.places = [_Process(slot, forks, (target, together), dict(options), room) for slot in slots]
 
     def work(self, plan: Mapping[str, Run], progress: Progress) -> bool:
         """As in `Engine`."""
@@ -100,18 +104,22 @@ class LocalEngine(Engine):
 class _Process:
     """A slot, and the process in it."""
 
-    def __init__(self, slot: Slot, forks: Forks, target: str, options: Mapping[str, Any]) -> None:
-        self.slot, self.forks, self.target, self.options = slot, forks, target, options
+    def __init__(
+        self, slot: Slot, forks: Forks, targets: tuple[str, str], options: Mapping[str, Any], room: int
+    ) -> None:
+        self.slot, self.forks, self.options, self.room = slot, forks, options, room
+        self.alone, self.together = targets
         self.usable = True
         self.child: Child | None = None
 
-    def start(self, run: Run) -> None:
+    def start(self, runs: Sequence[Run]) -> None:
+        several = len(runs) > 1
         self.child = self.forks.launch(
             Job(
-                self.target,
-                run.recipe,
+                self.together if several else self.alone,
+                [run.recipe for run in runs] if several else runs[0].recipe,
                 self.options,
-                run.folder / "log.txt",
+                runs[0].folder / "log.txt",
                 environment(self.slot.threads, self.slot.device or ""),
                 self.slot.threads,
             )

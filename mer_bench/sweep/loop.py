@@ -12,7 +12,7 @@ from typing import Protocol
 
 from mer_bench.errors import UserError
 from mer_bench.runs import Run
-from mer_bench.sweep.agenda import Agenda
+from mer_bench.sweep.agenda import Agenda, recorded
 from mer_bench.sweep.ledger import BEAT
 from mer_bench.sweep.worker import FULL, Ended
 
@@ -23,16 +23,18 @@ PAUSE = 0.5
 
 
 class Place(Protocol):
-    """Where one run at a time can be: a process of this machine, or an actor of a cluster.
+    """Where runs can be: a process of this machine, or an actor of a cluster.
 
     Attributes:
         usable: False after running out of memory; the others go on.
+        room: how many runs can train as one here; fewer after running out of memory with several.
     """
 
     usable: bool
+    room: int
 
-    def start(self, run: Run) -> None:
-        """Begin a run; the place is free."""
+    def start(self, runs: Sequence[Run]) -> None:
+        """Begin a run, or several that train as one; the place is free."""
         ...
 
     def ended(self) -> Ended | None:
@@ -54,11 +56,16 @@ Wait = Callable[[Sequence[Place], float], None]
 
 @dataclass
 class Flight:
-    """A run in a place."""
+    """One or several runs in a place."""
 
-    run: Run
+    runs: list[Run]
     place: Place
     started: float = field(default_factory=time.monotonic)
+
+    def land(self, agenda: Agenda, ended: Ended) -> None:
+        """Note how they ended."""
+        for run in self.runs:
+            agenda.land(run, ended, time.monotonic() - self.started)
 
 
 @dataclass
@@ -94,7 +101,7 @@ def drive(places: Sequence[Place], agenda: Agenda, wait: Wait, grace: float = GR
                 _land(flights, places, agenda)
                 if time.monotonic() - beat > BEAT:
                     beat = time.monotonic()
-                    agenda.beat(flight.run for flight in flights)
+                    agenda.beat(run for flight in flights for run in flight.runs)
                 agenda.progress.tick(len(flights))
         finally:  # also when this very process is told to exit
             _bring_down(flights, agenda, wait, stop, grace)
@@ -111,20 +118,34 @@ def _fill(places: Sequence[Place], agenda: Agenda, flights: list[Flight]) -> Non
         run = agenda.next()
         if run is None:
             return
-        flights.append(Flight(run, place))
-        place.start(run)
+        runs = [run, *agenda.companions(run, place.room - 1)]
+        flights.append(Flight(runs, place))
+        place.start(runs)
 
 
 def _land(flights: list[Flight], places: Sequence[Place], agenda: Agenda) -> None:
     for flight in list(flights):
         ended = flight.place.ended()
         if ended is None:
+            _land_early(flight, agenda)
             continue
         flights.remove(flight)
-        if ended.status == "oom" and sum(place.usable for place in places) > 1:
+        if ended.status == "oom" and flight.place.room > 1:
+            flight.place.room //= 2
+            agenda.progress.note(f"out of memory: at most {flight.place.room} runs train together from now on")
+            ended = Ended("stopped")  # not the fault of the runs
+        elif ended.status == "oom" and sum(place.usable for place in places) > 1:
             flight.place.usable = False
             agenda.progress.note(f"out of memory: {sum(place.usable for place in places)} slots are left")
-        agenda.land(flight.run, ended, time.monotonic() - flight.started)
+        flight.land(agenda, ended)
+
+
+def _land_early(flight: Flight, agenda: Agenda) -> None:
+    """Note those of several runs that have their record while the others go on."""
+    for run in flight.runs[:] if len(flight.runs) > 1 else ():
+        if recorded(run):
+            flight.runs.remove(run)
+            agenda.land(run, Ended("ok"), time.monotonic() - flight.started)
 
 
 def _bring_down(flights: list[Flight], agenda: Agenda, wait: Wait, stop: Stop, grace: float) -> None:
@@ -139,10 +160,10 @@ def _bring_down(flights: list[Flight], agenda: Agenda, wait: Wait, stop: Stop, g
             if ended is not None:
                 flights.remove(flight)
                 whole = ended if ended.status in ("ok", "diverged", "conflict") else Ended("stopped")
-                agenda.land(flight.run, whole, time.monotonic() - flight.started)
+                flight.land(agenda, whole)
     for flight in flights:
         flight.place.kill()
-        agenda.land(flight.run, Ended("stopped"), time.monotonic() - flight.started)
+        flight.land(agenda, Ended("stopped"))
     flights.clear()
 
 

@@ -136,13 +136,13 @@ class _Actor:
 
     def __init__(self, ray: Any, handle: Any, ledger: Ledger, store: _Store) -> None:
         self.ray, self.handle, self.ledger, self.store = ray, handle, ledger, store
-        self.usable = True
+        self.usable, self.room = True, 1
         self.task: Any = None
         self.run: Run | None = None
 
-    def start(self, run: Run) -> None:
-        self.run = run
-        self.task = self.handle.run.remote(self._order(run))
+    def start(self, runs: Sequence[Run]) -> None:
+        (self.run,) = runs
+        self.task = self.handle.run.remote(self._order(self.run))
 
     def ended(self) -> Ended | None:
         if self.task is None or self.run is None or not self.ray.wait([self.task], timeout=0)[0]:

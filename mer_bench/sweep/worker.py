@@ -32,7 +32,7 @@ class Job:
 
     Attributes:
         target: ``module:function`` that is called with recipe and options.
-        recipe: of the run.
+        recipe: of the run, or those of several that train as one.
         options: for the target.
         log: file for everything printed.
         environment: variables set before torch starts to work (`CUDA_VISIBLE_DEVICES`, thread counts).
@@ -40,7 +40,7 @@ class Job:
     """
 
     target: str
-    recipe: Recipe
+    recipe: Recipe | list[Recipe]
     options: Mapping[str, Any]
     log: Path
     environment: Mapping[str, str]
