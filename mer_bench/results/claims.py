@@ -55,7 +55,7 @@ class Claim:
         left: whose score it is about.
         right: against what; of `difference` and `direction`.
         value: as a record would hold it; of `score` and `difference`.
-        honest: protocol of this suite that asks the same question.
+        honest: protocols of this suite that ask the same question, the nearest first.
         legacy: protocol that repeats the source's procedure; empty where there is none.
         testable: False where no run of this suite can speak to it.
         why: it is not testable.
@@ -70,7 +70,7 @@ class Claim:
     metric: str
     protocol: str
     left: Side
-    honest: str
+    honest: tuple[str, ...]
     right: Side | None = field(default=None, metadata=_ADDED)
     value: float | None = field(default=None, metadata=_ADDED)
     legacy: str = field(default="", metadata=_ADDED)
@@ -81,9 +81,10 @@ class Claim:
     def __post_init__(self) -> None:
         """Refuse a kind without what it needs, and a silence without a reason."""
         require(SLUG, self.id, "claims.id")
-        require(SLUG, self.honest, f"claim {self.id}: honest")
-        if self.legacy:
-            require(SLUG, self.legacy, f"claim {self.id}: legacy")
+        if not self.honest:
+            raise UserError(f"claim {self.id}: no honest protocol; expected at least one")
+        for protocol in (*self.honest, *([self.legacy] if self.legacy else [])):
+            require(SLUG, protocol, f"claim {self.id}: a protocol")
         split(self.metric)
         for name in ("place", "says", "protocol", "why", "differs"):
             readable(getattr(self, name), f"claim {self.id}: {name}", 300)

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mer_bench.data.corpora import protocols
 from mer_bench.errors import UserError
 from mer_bench.metrics.definitions import METRICS, direction, split
-from mer_bench.metrics.families import class_confusion
 from mer_bench.results.claims import FULL, Side
 from mer_bench.results.measured import Group, Row, masks_of
 from mer_bench.results.needs import LARGEST, needs
@@ -172,20 +170,20 @@ def _by_cluster(two: Pair) -> dict[str, float]:
 
 
 def _by_class(two: Pair) -> Iterator[str]:
-    """Recall of each class, over all test items and runs."""
-    sides = [_sums(two, side) for side in (two.left, two.right)]
-    sums = next(iter(two.left[0].grid.values())).sums
-    if not all(sides) or next(iter(sums.values())).additive.family is not class_confusion:
+    """Recall of each class with nothing missing, over all test items and runs, from the records' confusions."""
+    task = split(two.metric)[0]
+    sides = (two.left, two.right)
+    found = [[e.record.confusion.get(task) for e in row.grid.values()] for row, _ in sides]
+    if any(condition != FULL for _, condition in sides) or not all(all(one) for one in found):
         return
     recalls = []
-    for found in sides:
-        confusion = np.sum([values for runs in found.values() for values in runs], axis=0)
-        recalls.append(confusion.diagonal() / confusion.sum(axis=1))
-    names = protocols()[two.group.plan.protocol.name].tasks[split(two.metric)[0]].names
+    for confusions in found:
+        counts = np.sum([np.array(one.counts) for one in confusions if one], axis=0)
+        recalls.append(100 * counts.diagonal() / counts.sum(axis=1))
+    names = next(one.names for one in found[0] if one)
     yield "recall by class, per cent:"
-    for index, name in enumerate(names):
-        a, b = (100 * recall[index] for recall in recalls)
-        yield f"  {name:<12} {a:6.2f} {b:6.2f}   {a - b:+.2f}"
+    for name, first, second in zip(names, *recalls, strict=True):
+        yield f"  {name:<12} {first:6.2f} {second:6.2f}   {first - second:+.2f}"
 
 
 def _outputs(two: Pair, side: tuple[Row, str]) -> dict[str, float]:

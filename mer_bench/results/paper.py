@@ -55,8 +55,8 @@ def page(claims: Claims, judged: Sequence[Judged], published: Published | None) 
         _RULE,
         table(("verdict", "claims"), [(verdict, count(tally[verdict])) for verdict in VERDICTS]),
     ]
-    for protocol in dict.fromkeys(one.claim.honest for one in judged):
-        mine = [one for one in judged if one.claim.honest == protocol]
+    for protocol in dict.fromkeys(one.claim.honest[0] for one in judged):
+        mine = [one for one in judged if one.claim.honest[0] == protocol]
         parts += [f"## {code(protocol)}\n", _claims(claims, mine), _reasons(mine)]
     if published is not None:
         parts.append(_published(published))
@@ -103,7 +103,8 @@ def _ours(claim: Claim, ours: Ours) -> str:
     signed = claim.kind != "score"
     shown = [show(claim.metric, end, sign=signed) for end in (ours.value, ours.low, ours.high)]
     inputs = text(" against ".join(dict.fromkeys(" + ".join(names) for names in ours.modalities)))
-    return f"{shown[0]} ({shown[1]} to {shown[2]}); {inputs}"
+    elsewhere = "" if ours.protocol in (claim.honest[0], claim.legacy) else f"; {code(ours.protocol)}"
+    return f"{shown[0]} ({shown[1]} to {shown[2]}); {inputs}{elsewhere}"
 
 
 def _reasons(judged: Sequence[Judged]) -> str:

@@ -66,13 +66,14 @@ class Judged:
 def judge(claims: Iterable[Claim], records: Iterable[Record], sums: Sums) -> list[Judged]:
     """Every claim with its verdict; a pure function, the order of the records changes nothing."""
     kept = list(records)
-    names = sorted({name for claim in claims for name in (claim.honest, claim.legacy) if name})
+    names = sorted({name for claim in claims for name in (*claim.honest, claim.legacy) if name})
     by_protocol = {name: groups(kept, sums, name) for name in names}
     return [_judge(claim, by_protocol) for claim in claims]
 
 
 def _judge(claim: Claim, by_protocol: Mapping[str, list[Group]]) -> Judged:
-    honest = _ours(claim, claim.honest, by_protocol[claim.honest])
+    tried = [_ours(claim, name, by_protocol[name]) for name in claim.honest]
+    honest = next((ours for ours in tried if ours.value is not None), tried[0])
     legacy = _ours(claim, claim.legacy, by_protocol[claim.legacy]) if claim.legacy else None
     verdict, reason = _verdict(claim, honest, legacy)
     return Judged(claim, honest, legacy, verdict, reason)

@@ -14,7 +14,7 @@ from mer_bench.data.corpora import find_protocol
 from mer_bench.errors import UserError
 from mer_bench.metrics import cluster_statistics
 from mer_bench.results.claims import Side
-from mer_bench.results.facts import Feature, ProtocolFacts
+from mer_bench.results.facts import Confusion, Feature, ProtocolFacts
 from mer_bench.results.measured import groups
 from mer_bench.results.needs import LARGEST, needs
 from mer_bench.results.predictions import file_sha256
@@ -104,6 +104,9 @@ def publish(folder: Path) -> dict[str, np.ndarray]:
             made = record(facts, method, 0, seed, hits[method][seed].mean(), modalities=("bio", "vision"),
                           features=(Feature("bio", "x", 3), Feature("vision", "x", 3)),
                           metrics={"full": dict.fromkeys(HOLDOUT.metrics, float(hits[method][seed].mean()))},
+                          confusion={"pain": Confusion(("BL1", "PA4"), tuple(
+                              tuple(int((hits[method][seed] == (a == b))[truth == a].sum()) for b in (0, 1))
+                              for a in (0, 1)))},
                           files={"clusters.npz": "0" * 64})  # fmt: skip
             place = run_folder(folder, HOLDOUT.name, method, made.run_key)
             place.mkdir(parents=True)

@@ -29,7 +29,7 @@ RULE = Folds(higher_is_better=True, test_to_train=1 / 3)
 def claim(**changes) -> Claim:
     plain = {
         **{"id": "c", "source": "s", "place": "Table 1", "says": "so", "protocol": "theirs", "metric": "emotion/ua"},
-        **{"kind": "score", "value": 0.6, "left": Side("foal"), "honest": "honest", "legacy": "legacy"},
+        **{"kind": "score", "value": 0.6, "left": Side("foal"), "honest": ("honest",), "legacy": "legacy"},
     }
     return Claim(**plain | changes)
 
@@ -89,6 +89,15 @@ def test_what_cannot_be_tested_stays_so_and_shows_ours():
     assert found.honest.value == pytest.approx(sample(0.6).mean())
 
 
+def test_the_first_honest_protocol_with_complete_rows_counts():
+    second = protocol(name="second", hash="ef" * 8)
+    one, far = claim(honest=("honest", "second"), legacy=""), runs(second, {"foal": 0.9})
+    assert verdict(one, far + runs(HONEST, {"foal": 0.6})) == "within"
+    (found,) = judge([one], far + runs(HONEST, {"foal": 0.6})[1:], {})
+    assert (found.verdict, found.honest.protocol) == ("not reproduced", "second")
+    assert "`second`" in page(Claims({"s": "S"}, (one,)), [found], None)
+
+
 def test_incomplete_and_synthetic_rows_do_not_speak():
     records = runs(HONEST, {"foal": 0.6})
     (found,) = judge([claim()], records[1:], {})
@@ -134,8 +143,9 @@ def test_shipped_claims_name_what_there_is():
     assert len(claims.claims) >= 30
     assert sum(one.testable for one in claims.claims) >= 20
     for one in claims.claims:
-        assert one.metric in known[one.honest].metrics or one.metric.rpartition("/")[0] in known[one.honest].metrics
-        assert not known[one.honest].legacy
+        for name in one.honest:
+            assert {one.metric, one.metric.rpartition("/")[0]} & set(known[name].metrics)
+            assert not known[name].legacy
         assert not one.legacy or known[one.legacy].legacy
         if one.kind == "score" and one.source in published.sources:
             said = {n.value for n in published.of(one.left.method) if n.table.source == one.source}
@@ -151,7 +161,8 @@ def test_shipped_claims_name_what_there_is():
         {"testable": False},  # without a reason
         {"why": "because"},
         {"metric": "emotion/luck"},
-        {"honest": "<b>"},
+        {"honest": ("<b>",)},
+        {"honest": ()},
         {"says": "two\nlines"},
     ],
 )
