@@ -54,8 +54,8 @@ def parser(corpus: str = "") -> argparse.ArgumentParser:
         type=named_text,
         action="append",
         default=[],
-        help="affwild2: rows per second of modality NAME, which is then joined by time; `video=HZ` or `video=FILE` (a "
-        "CSV with columns video, fps) for the frames of the videos, where their names do not tell",
+        help="affwild2, iemocap: rows per second of modality NAME. affwild2: such rows are joined by time; `video=HZ` "
+        "or `video=FILE` (a CSV with columns video, fps) for the frames of the videos, where their names do not tell",
     )
     options.add_argument(
         "--memory",

@@ -246,5 +246,7 @@ def test_wrong_places(pack: Pack) -> None:
         convert(pack, labels=pack.root / "wavlm")
     with pytest.raises(UserError, match="brings a modality of that name"):
         convert(pack, "papers")
+    with pytest.raises(UserError, match="--rate text: no --features of that name"):
+        convert(pack, rate={"text": "50"})
     with pytest.raises(UserError, match="no features of any of 140 turns; name them with --features"):
         convert(pack, features={})

@@ -86,6 +86,9 @@ def _modalities(where: object, known: Known, request: Request, report: Report) -
     twice = sorted(set(brought) & set(request.features))
     if twice:
         raise UserError(f"--features {twice[0]}: {where} brings a modality of that name; choose another")
+    unknown = [name for name in request.rate if name not in request.features]
+    if unknown:
+        raise UserError(f"--rate {unknown[0]}: no --features of that name")
     folders = {name: feature_files(name, path, wanted) for name, path in request.features.items()}
     have = set().union(*folders.values(), *brought.values())
     turns = parse(where, sorted(wanted & have))
