@@ -9,6 +9,7 @@ mapping of a YAML file removes the key.
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import json
 import os
@@ -92,6 +93,16 @@ def load_yaml(path: Path) -> Settings:
     Raises:
         UserError: not readable, not YAML, or not a mapping; with line and column.
     """
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    return copy.deepcopy(_parsed(path.absolute(), path, (found.st_ino, found.st_size, found.st_mtime_ns)))
+
+
+@functools.lru_cache(1024)
+def _parsed(absolute: Path, path: Path, version: tuple[int, ...]) -> Settings:
+    """A plan reads the same few files for every run."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except (OSError, UnicodeDecodeError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mer_bench import recipes
 from mer_bench.data.corpora import corpora, find_protocol
-from mer_bench.data.files import find_features
+from mer_bench.data.files import find_features, open_features
 from mer_bench.errors import UserError, did_you_mean
 from mer_bench.merh5 import FeatureFile
 from mer_bench.protocol import Protocol
@@ -72,7 +72,7 @@ def plan(recipe: Recipe, runs: str) -> list[Run]:
             f"{did_you_mean(recipe.dataset or recipe.name.partition('_')[0], corpora())}"
         )
     protocol = find_protocol(data.get("protocol", ""), recipe.dataset)
-    file = FeatureFile(find_features(recipe.dataset, data.get("root", ""), data.get("file", "")))
+    file = open_features(find_features(recipe.dataset, data.get("root", ""), data.get("file", "")))
     plain = [m for m in file.modalities if "_" not in m]
     return [_run(one, protocol, file, plain, runs) for one in recipes.per_modality(recipe, plain)]
 

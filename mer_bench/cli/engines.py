@@ -22,7 +22,7 @@ TARGET = "mer_bench.cli.fit:work"
 TOGETHER = "mer_bench.cli.together:work"
 #: runs that train as one on a GPU, where nothing else is asked for; on CPUs processes are faster
 STACK = 16
-PRELOAD = ("mer_bench.cli.fit", "mer_bench.cli.lightning", "mer_bench.cli.scoring", "mer_bench.training.callbacks")
+PRELOAD = ("mer_bench.cli.warm",)
 
 Maker = Callable[[argparse.Namespace, Ledger, str, Mapping[str, Any]], Engine]
 

@@ -13,14 +13,13 @@ from mer_bench.data.blocks import EvalBlocks, TrainBlocks
 from mer_bench.data.choice import choose_modalities
 from mer_bench.data.conditions import FULL, condition_names, subset_name, subsets_left
 from mer_bench.data.corpora import find_protocol
-from mer_bench.data.files import find_features
+from mer_bench.data.files import find_features, open_features
 from mer_bench.data.loading import Memory, When, load
 from mer_bench.data.shelves import Stream
 from mer_bench.data.splits import make_split, targets
 from mer_bench.data.store import Store
 from mer_bench.data.views import Views, frame_offsets, join, whole_items, windows
 from mer_bench.errors import UserError
-from mer_bench.merh5 import FeatureFile
 from mer_bench.types import Features, FeatureSpec, Level, Tasks, TaskSpec
 
 
@@ -96,7 +95,7 @@ class MERDataModule(LightningDataModule):
         self.fold, self.seed, self.normalise = fold, seed, normalise
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.steps_per_block, self.bucket, self.pad_to = steps_per_block, bucket, pad_to
-        self.file = FeatureFile(find_features(self.corpus, root, file))
+        self.file = open_features(find_features(self.corpus, root, file))
         if self.file.corpus != self.corpus:
             raise UserError(f"{self.file.path}: holds corpus {self.file.corpus!r}, {self.corpus!r} was asked for")
         self.split = make_split(self.protocol, self.file, fold)

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
 from mer_bench.errors import UserError
+from mer_bench.merh5 import FeatureFile
+
+
+def open_features(path: Path) -> FeatureFile:
+    """The file, opened and judged once in a process as long as it does not change: a plan asks for it at every run.
+
+    Raises:
+        UserError: as `FeatureFile`.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return FeatureFile(path)  # it says what is wrong
+    return _opened(path, (found.st_ino, found.st_size, found.st_mtime_ns))
+
+
+@functools.lru_cache(16)
+def _opened(path: Path, version: tuple[int, ...]) -> FeatureFile:
+    return FeatureFile(path)
 
 
 def find_features(corpus: str, root: str = "", file: str = "") -> Path:
