@@ -10,7 +10,7 @@ import importlib
 import resource  # noqa: F401 (a run measures itself)
 
 from mer_bench import recipes
-from mer_bench.cli import fit, lightning, scoring  # noqa: F401
+from mer_bench.cli import fit, lightning, scoring, together  # noqa: F401
 from mer_bench.data import datamodules  # noqa: F401
 from mer_bench.results import sources
 from mer_bench.results.provenance import code
