@@ -239,6 +239,47 @@ def test_lost_vectors_are_masked(pack: Pack) -> None:
     assert not file.valid("vision", row, row + 1).any() and not file.valid("audio", row, row + 1).any()
 
 
+def layers(pack: Pack) -> list:
+    """The ten things of the RoBERTa pickle: four layers that are 1, 2, 3 and 6 times a vector of the turn's place."""
+    content = conversation(pack, 6)
+    base = {
+        name: [np.full(3, place + 1.0, np.float32) for place in range(len(block))] for name, block in content[0].items()
+    }
+    scaled = [{name: [k * vector for vector in block] for name, block in base.items()} for k in (1, 2, 3, 6)]
+    return [content[1], content[2], *scaled, content[6], content[7], content[8], []]
+
+
+def test_layers_of_roberta(pack: Pack) -> None:
+    """They name no turn: joined by position to a file that does, and believed if speakers and classes agree."""
+    path = write_pickle(pack.root / "roberta.pkl", layers(pack))
+    file, report = convert(pack, "papers", features={"text_roberta": path})
+    assert any("roberta.pkl: speakers and classes of" in line for line in report["verified"])
+    for block in conversation(pack, 6)[0].values():
+        for place, turn in enumerate(block):
+            row = file.ids.index(turn)
+            np.testing.assert_array_equal(file.values("text_roberta", row, row + 1), np.full((1, 3), 3.0 * (place + 1)))
+    with pytest.raises(UserError, match="does not name its turns"):
+        convert(pack, features={"text": path})
+    turned = layers(pack)
+    dialogue = next(iter(turned[1]))
+    turned[1][dialogue] = turned[1][dialogue][::-1]
+    write_pickle(path, turned)
+    with pytest.raises(UserError, match="another order"):
+        convert(pack, "papers", features={"text_roberta": path})
+    turned = layers(pack)
+    turned[3][dialogue][0] = np.ones(2, np.float32)
+    write_pickle(path, turned)
+    with pytest.raises(UserError, match="as long in every layer"):
+        convert(pack, "papers", features={"text_roberta": path})
+    turned[2][dialogue].pop()
+    write_pickle(path, turned)
+    with pytest.raises(UserError, match="in each of its columns"):
+        convert(pack, "papers", features={"text_roberta": path})
+    write_pickle(path, turned[:9])
+    with pytest.raises(UserError, match="no features; expected a folder"):
+        convert(pack, "papers", features={"text_roberta": path})
+
+
 def test_wrong_places(pack: Pack) -> None:
     with pytest.raises(UserError, match="is no IEMOCAP release"):
         convert(pack, "papers", features={}, labels=pack.root)

@@ -13,6 +13,7 @@ from mer_bench.prepare.feature_folder import feature_files, read_folder
 from mer_bench.prepare.iemocap.conversations import Conversations
 from mer_bench.prepare.iemocap.evaluation import Evaluation, read_transcripts
 from mer_bench.prepare.iemocap.labels import count_classes, emo4, emo6_erc, emotion_tables, vad_table
+from mer_bench.prepare.iemocap.layers import read_layers
 from mer_bench.prepare.iemocap.turns import Turns, erc, parse, speaker10
 from mer_bench.prepare.layout import Request
 from mer_bench.prepare.rates import positive
@@ -89,7 +90,11 @@ def _modalities(where: object, known: Known, request: Request, report: Report) -
     unknown = [name for name in request.rate if name not in request.features]
     if unknown:
         raise UserError(f"--rate {unknown[0]}: no --features of that name")
-    folders = {name: feature_files(name, path, wanted) for name, path in request.features.items()}
+    pickles = {name: path for name, path in request.features.items() if path.is_file()}
+    brought |= {name: read_layers(path, known.given, report) for name, path in pickles.items()}
+    folders = {
+        name: feature_files(name, path, wanted) for name, path in request.features.items() if name not in pickles
+    }
     have = set().union(*folders.values(), *brought.values())
     turns = parse(where, sorted(wanted & have))
     if not turns.ids:
@@ -200,6 +205,9 @@ def _sources(known: Known, request: Request) -> list[Source]:
         found.append(folder_source(known.evaluation.files, known.evaluation.root))
     wanted = set(known.wanted)
     for name, folder in request.features.items():
+        if folder.is_file():
+            found.append(source(folder))
+            continue
         files = [path for item, path in feature_files(name, folder, wanted).items() if item in wanted]
         found.append(folder_source(files, folder))
     return found

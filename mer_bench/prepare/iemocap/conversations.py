@@ -151,14 +151,15 @@ def _is_dialogue(name: Any, by: Mapping[str, Mapping[Any, Any]]) -> bool:
 
 def _named(path: Path, numbers: Mapping[str, Any]) -> dict[int, dict[str, str]]:
     """The classes by name; a file without the last two classes is one of four."""
-    odd = [turn for turn, number in numbers.items() if not _is_class(number, len(ERC6))]
+    odd = [turn for turn, number in numbers.items() if not is_class(number, len(ERC6))]
     if odd:
         raise UserError(f"{path}: no class 0..5 at {shown(odd)}")
     ways = 4 if max(map(int, numbers.values()), default=0) < len(ERC4) else 6
     return {ways: {turn: NAMES[ways][int(number)] for turn, number in numbers.items()}}
 
 
-def _is_class(number: Any, classes: int) -> bool:
+def is_class(number: Any, classes: int) -> bool:
+    """Whether a number names one of so many classes."""
     return isinstance(number, int | np.integer) and not isinstance(number, bool) and 0 <= int(number) < classes
 
 
