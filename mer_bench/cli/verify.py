@@ -22,6 +22,7 @@ Found = list[tuple[Path, "Record"]]
 DEPTHS: dict[Depth, str] = {
     "predictions": "every score computed again from predictions and labels",
     "clusters": "primary metric computed again from statistics by cluster",
+    "confusion": "metrics of counts, with nothing missing, computed again from the confusion in the record",
     "record": "schema, hashes and protocol only; no score was computed again",
 }
 NOT_HERE = (

@@ -20,6 +20,7 @@ from mer_bench.data.splits import make_split
 from mer_bench.errors import UserError
 from mer_bench.merh5 import FeatureFile
 from mer_bench.metrics.definitions import resolve
+from mer_bench.metrics.families import ADDITIVE, class_confusion, label_tables, mean_defined
 from mer_bench.protocol import Protocol
 from mer_bench.results.facts import ProtocolFacts
 from mer_bench.results.measured import masks_of
@@ -33,7 +34,7 @@ TOLERANCE = 1e-9
 PREDICTIONS = "predictions.npz"
 _HASHED = re.compile(r"[0-9a-f]{16}")
 
-Depth = Literal["predictions", "clusters", "record"]
+Depth = Literal["predictions", "clusters", "confusion", "record"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Checked:
 
     Attributes:
         problems: what is wrong with it; one sentence each.
-        depth: what its scores were computed again from; ``record`` is from nothing.
+        depth: the most that its scores were computed again from; ``record`` is from nothing.
         absent: files that it names and that are not at hand.
         unknown: what stood in the way of a deeper check.
     """
@@ -64,10 +65,16 @@ def verify(folder: Path, record: Record, features: Mapping[str, FeatureFile]) ->
     protocol = protocols().get(record.protocol.name)
     unknown = [] if protocol else [f"protocol {record.protocol.name} is not known here; --trust names its package"]
     problems = [*_identity(folder, record), *(_protocol(record, protocol) if protocol else ())]
+    if protocol and protocol.hash != record.protocol.hash:
+        protocol = None  # its scores mean something else
     absent = [name for name in record.files if not (folder / name).is_file()]
     problems += [text for name in record.files if name not in absent for text in _file(folder / name, record)]
     problems += _published(folder)
     depth: Depth = "record"
+    if protocol and record.status == "ok" and record.confusion:
+        found = list(_confusion(record, protocol))
+        depth = "confusion" if found else depth
+        problems += [text for text in found if text]
     path = beside(folder)
     if path is not None and record.status == "ok" and additive(record) is not None:
         depth, found = "clusters", list(_clusters(path, record))
@@ -146,6 +153,25 @@ def _clusters(path: Path, record: Record) -> Iterator[str]:
         yield from _differs(
             f"{condition}, {record.protocol.primary}", values[record.protocol.primary], again, path.name
         )
+
+
+def _confusion(record: Record, protocol: Protocol) -> Iterator[str]:
+    """Metrics of counts with nothing missing, from the confusion in the record; an empty text for each that agrees."""
+    for metric in protocol.metrics:
+        task, name, _ = resolve(metric, protocol.tasks)
+        spec = protocol.tasks[task]
+        additive = ADDITIVE.get((name, spec.kind))
+        if additive is None or additive.family not in (class_confusion, label_tables):
+            continue
+        keys = [task] if spec.kind == "multiclass" else [f"{task}/{label}" for label in spec.names]
+        names = spec.names if spec.kind == "multiclass" else ("absent", "present")
+        if any(key not in record.confusion or record.confusion[key].names != names for key in keys):
+            yield f"confusion is not of {task} with {', '.join(names)}"
+            continue
+        counts = np.array([record.confusion[key].counts for key in keys], np.float64)
+        value = additive.value(counts[0] if spec.kind == "multiclass" else counts)
+        again = float(mean_defined(value) if additive.per_output else value)
+        yield next(_differs(f"full, {metric}", record.metrics["full"].get(metric, np.nan), again, "its confusion"), "")
 
 
 def _differs(what: str, said: float, again: float, source: str) -> Iterator[str]:

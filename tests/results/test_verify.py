@@ -116,8 +116,13 @@ def test_without_labels_the_statistics_speak_and_without_these_nothing_does(home
     for name in ("predictions.npz", "clusters.npz"):
         (place() / name).unlink()
     code, text = verdict(capsys)
-    assert code == 0 and "no score was computed again" in text
+    assert code == 0 and "computed again from the confusion in the record" in text
     assert "its hash was not checked: predictions.npz of 1 records" in text
+    forge(**metrics(1e-6, metric="emotion/f1_macro"))
+    assert "full, emotion/f1_macro is" in verdict(capsys)[1]
+    forge(confusion={})
+    code, text = verdict(capsys)
+    assert code == 0 and "no score was computed again" in text
 
 
 def metrics(change: float, condition: str = "full", metric: str = "emotion/ua") -> dict:
@@ -126,12 +131,24 @@ def metrics(change: float, condition: str = "full", metric: str = "emotion/ua") 
     return {"metrics": plain}
 
 
+def moved() -> dict:
+    """The confusion with one item in another cell."""
+    counts = [list(row) for row in read_record(place() / NAME).confusion["emotion"].counts]
+    counts[0][0] += 1
+    return {"emotion": Confusion(tuple(PROTOCOL.tasks["emotion"].names), tuple(map(tuple, counts)))}
+
+
 FORGED = {
     "score, a little": (lambda: metrics(2e-9), "full, emotion/ua is"),
     "score of a condition": (lambda: metrics(0.01, "no_text", "emotion/wa"), "no_text, emotion/wa is"),
     "score over masks": (lambda: metrics(0.01, "missing_0.3"), "missing_0.3, emotion/ua"),
     "items": (lambda: {"items": {"train": 1, "validation": 1, "test": 1}}, "items are"),
-    "confusion": (lambda: {"confusion": {"emotion": Confusion(("a", "b"), ((1, 0), (0, 1)))}}, "confusion is not"),
+    "confusion": (lambda: {"confusion": {"emotion": Confusion(("a", "b"), ((1, 0), (0, 1)))}}, "confusion is not of"),
+    "counts": (lambda: {"confusion": moved()}, "its confusion gives"),
+    "a metric less": (
+        lambda: {"protocol": dataclasses.replace(FACTS, metrics=FACTS.metrics[:2])},
+        "protocol.metrics",
+    ),
     "seeds of the protocol": (lambda: {"protocol": dataclasses.replace(FACTS, seeds=(0,))}, "protocol.seeds"),
     "folds of the protocol": (lambda: {"protocol": dataclasses.replace(FACTS, folds=1)}, "protocol.folds"),
     "an old protocol": (lambda: {"protocol": dataclasses.replace(FACTS, hash="f" * 16)}, "another definition"),
