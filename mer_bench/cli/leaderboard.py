@@ -23,6 +23,7 @@ def main(argv: list[str]) -> int:
     records = options.records or (COMMITTED / "records" if committed else Path("runs"))
     out = options.out or (COMMITTED if committed else Path("board"))
 
+    from mer_bench.results import atomic, leakage_summary
     from mer_bench.results.leaderboard import BESIDE, differences, render, write_files
     from mer_bench.results.loading import load
     from mer_bench.results.paper import paper_pages
@@ -33,10 +34,14 @@ def main(argv: list[str]) -> int:
         copied, known = publish(options.publish, records)
         print(f"{copied} records copied to {records}, {known} were there already")
     loaded = load(records)
+    if options.features is not None:
+        atomic.make_folder(out)
+        atomic.write(out / leakage_summary.NAME, leakage_summary.summarise(options.features, loaded.records).encode())
     if not loaded.records and not loaded.left_out and not options.check:
         raise UserError(f"no record.json below {records}; `mer-bench fit` leaves one for each finished run")
     papers = paper_pages(out, loaded.records, loaded.statistics)
-    files, alarms = render(loaded, beside={*papers, *(name for name in BESIDE if (out / name).is_file())})
+    beside = {*papers, *(name for name in BESIDE if (out / name).is_file())}
+    files, alarms = render(loaded, beside=beside, leakage=leakage_summary.section(out / leakage_summary.NAME))
     files |= papers
     for entry in loaded.left_out:
         print(f"left out: {entry.path}: {entry.reason}", file=sys.stderr)
@@ -74,5 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 2 when a page differs")
     parser.add_argument(
         "--publish", type=Path, metavar="RUNS", help="first copy the records of RUNS to DIR, without predictions"
+    )
+    parser.add_argument(
+        "--features", type=Path, metavar="DIR", help="with feature files: write what the parts of their protocols share"
     )
     return parser

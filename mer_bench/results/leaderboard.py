@@ -29,12 +29,15 @@ BESIDE = {
 }
 
 
-def render(loaded: Loaded, *, beside: Collection[str] = (), draws: int = DRAWS) -> tuple[dict[str, str], list[str]]:
+def render(
+    loaded: Loaded, *, beside: Collection[str] = (), leakage: str = "", draws: int = DRAWS
+) -> tuple[dict[str, str], list[str]]:
     """Every file by its path below the folder, and the controls that are out of their band.
 
     Args:
         loaded: what to show.
         beside: pages of `BESIDE` that are there to be linked.
+        leakage: section for the page on real data, see `leakage_summary`.
         draws: bootstrap resamples for rank intervals (rule A).
     """
     boards = [build(loaded, synthetic=synthetic, draws=draws) for synthetic in (False, True)]
@@ -42,6 +45,7 @@ def render(loaded: Loaded, *, beside: Collection[str] = (), draws: int = DRAWS) 
     for board in boards:
         prefix = f"{SYNTHETIC}/" if board.synthetic else ""
         files |= {f"{prefix}{name}": content for name, content in _files(board, shipped, beside).items()}
+    files["datasets.md"] += f"\n{leakage}" if leakage else ""
     found = [(page, table) for board in boards for page in board.pages for table in page.tables]
     return files, [f"{page.name}, {table.variant}: {alarm}" for page, table in found for alarm in table.alarms]
 

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import html
 import io
+import json
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -240,3 +241,37 @@ def test_cluster_statistics_that_do_not_fit_are_named(tmp_path, current):
     assert any("not the file of its record" in reason for reason in reasons)
     assert any("gives another emotion/wa than the record" in reason for reason in reasons)
     assert len(loading.load(tmp_path).records) == 0
+
+
+def test_leakage_is_summed_up_without_a_name(features, tmp_path, monkeypatch, current):
+    """Against counting by hand: how many test items have the features of a training item."""
+    from mer_bench.data.corpora import find_protocol
+    from mer_bench.data.splits import make_split
+    from mer_bench.merh5 import FeatureFile
+    from mer_bench.results.leakage_summary import section, summarise
+
+    file = FeatureFile(features / "iemocap.h5")
+    records = table_of({"concat": 0.5}, data_fingerprint=file.content_sha256)
+    content = summarise(features, records)
+    assert not any(name in content for name in (*file.ids, *set(file.group("speaker"))))
+    ((one,),) = [json.loads(content)]
+    protocol, info = find_protocol("iemocap4"), file.modalities["audio"]
+    items = [file.values("audio")[a:b].tobytes() for a, b in zip(info.offsets, info.offsets[1:], strict=False)]
+    counts = []
+    for fold in range(protocol.folds):
+        split = make_split(protocol, file, fold)
+        seen = {items[row] for row in split.train} - {b""}
+        counts.append(sum(items[row] in seen for row in split.test))
+    assert one["shared"]["train and test"]["identical in audio"] == [min(counts), max(counts)]
+    assert one["shared"]["train and test"]["speaker in both"] == [0, 0]
+    (tmp_path / "leakage.json").write_text(content)
+    assert section(tmp_path / "leakage.json").startswith("## What the parts share")
+    monkeypatch.chdir(tmp_path)
+    put(Path("runs"), records)
+    assert main(["--features", str(features)]) == 0
+    assert "## What the parts share" in Path("board/datasets.md").read_text()
+    Path("board/leakage.json").write_text("[1]")
+    with pytest.raises(UserError, match="not a summary of leakage"):
+        main([])
+    with pytest.raises(UserError, match="no such folder"):
+        main(["--features", "nowhere"])

@@ -96,13 +96,8 @@ def _matrix(page: BoardPage, found: BoardTable) -> str:
     return f"{legend}\n{table(('', *(str(i) for i in range(1, len(rows) + 1))), body)}"
 
 
-def datasets(board: Board, leakage: str = "") -> str:
-    """What the numbers were measured on.
-
-    Args:
-        board: real or synthetic.
-        leakage: a section in markdown, made from the feature files where they are.
-    """
+def datasets(board: Board) -> str:
+    """What the numbers were measured on."""
     parts = [words.MARK, "# Data\n"]
     parts.append("Feature files are told apart by the hash of their content. None of them is distributed here.\n")
     rows = {}
@@ -120,7 +115,7 @@ def datasets(board: Board, leakage: str = "") -> str:
             )
     header = ("feature file", "corpus", "protocol", "modality", "features", "dim", "items by part")
     parts.append(table(header, [rows[key] for key in sorted(rows)], left=5) if rows else "No records yet.\n")
-    return "\n".join(part for part in (*parts, leakage) if part)
+    return "\n".join(parts)
 
 
 def comma_separated(board: Board) -> str:
