@@ -36,6 +36,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("record", type=Path, metavar="RECORD", help="record.json, or the folder of a run")
     parser.add_argument("--config", "-c", action="append", default=[], metavar="NAME", help="what it was run from")
     parser.add_argument("--runs", type=Path, metavar="DIR", help="keep the new run here (thrown away by default)")
+    parser.add_argument(
+        "--confirm", type=Path, metavar="DIR", help="folder of records: where all agrees, their older code is not stale"
+    )
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="as in fit")
     own = [word for action in parser._actions for word in action.option_strings]
     plain, overrides = cli_options.split(argv, own)
@@ -54,6 +57,12 @@ def main(argv: list[str]) -> int:
         again = repeat(run, options.trust, kept)
     lines, agree = compare(record, again)
     print("\n".join(lines))
+    if agree and options.confirm is not None and record.code.hash != again.code.hash:
+        from mer_bench.results.same_numbers import NAME as LIST
+        from mer_bench.results.same_numbers import Same, confirm
+
+        confirm(options.confirm, Same(record.code.hash, again.code.hash, record.method.slug, record.run_key))
+        print(f"written down in {options.confirm / LIST}: records of that code are not stale")
     return 0 if agree else 2
 
 

@@ -48,7 +48,7 @@ def build(loaded: Loaded, *, synthetic: bool, draws: int = DRAWS) -> Board:
     names = _names(groups)
     pages = [_page(names[place], groups[place], records) for place in groups]
     left = [LeftOut(entry.path, entry.reason) for entry in loaded.left_out] if not synthetic else []
-    return Board(synthetic, tuple(sorted(pages, key=lambda page: page.name)), tuple(left))
+    return Board(synthetic, tuple(sorted(pages, key=lambda page: page.name)), tuple(left), tuple(loaded.same))
 
 
 def _names(places: Iterable[tuple[str, str, str, tuple[str, ...]]]) -> dict[tuple[str, str, str, tuple[str, ...]], str]:

@@ -11,8 +11,8 @@ from mer_bench.data.corpora import protocols
 from mer_bench.errors import UserError
 from mer_bench.results.cluster_files import checked_sums
 from mer_bench.results.consolidate import consolidate
-from mer_bench.results.provenance import is_stale
 from mer_bench.results.record import Rejected, read_records, run_folder
+from mer_bench.results.same_numbers import Same, is_current, read_same
 from mer_bench.results.schema import Record
 
 if TYPE_CHECKING:
@@ -28,12 +28,14 @@ class Loaded:
         statistics: by run key and condition.
         stale: run keys of records that other code, or another form of their protocol, left.
         left_out: what is not used, and why.
+        same: older code that gives the same numbers as newer one.
     """
 
     records: Sequence[Record]
     statistics: Mapping[str, Mapping[str, ClusterStatistics]] = field(default_factory=dict)
     stale: frozenset[str] = frozenset()
     left_out: Sequence[Rejected] = ()
+    same: Sequence[Same] = ()
 
 
 def load(folder: Path) -> Loaded:
@@ -54,11 +56,12 @@ def load(folder: Path) -> Loaded:
                 rejected.append(Rejected(f"{place.as_posix()}/record.json", str(error)))
                 continue
         records.append(record)
-    stale = frozenset(record.run_key for record in records if _outdated(record))
-    return Loaded(records, statistics, stale, sorted({*rejected, *unusable}))
+    same = read_same(folder)
+    stale = frozenset(record.run_key for record in records if _outdated(record, same))
+    return Loaded(records, statistics, stale, sorted({*rejected, *unusable}), same)
 
 
-def _outdated(record: Record) -> bool:
+def _outdated(record: Record, same: Sequence[Same]) -> bool:
     """Other code, or another definition of its protocol, than the present ones; protocols of others are not judged."""
     known = protocols().get(record.protocol.name)
-    return is_stale(record.code) or (known is not None and known.hash != record.protocol.hash)
+    return not is_current(record.code, same) or (known is not None and known.hash != record.protocol.hash)

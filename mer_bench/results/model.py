@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mer_bench.results.facts import Confusion, Feature, ProtocolFacts
+from mer_bench.results.same_numbers import Same
 from mer_bench.results.schema import plain
 
 SCHEMA = "mer-bench/board/1"
@@ -224,12 +225,14 @@ class Board:
         synthetic: invented data; such a board never shares a page with another.
         pages: sorted by name.
         left_out: records that are not used.
+        same: older code that gives the same numbers as newer one.
         schema: version of this form.
     """
 
     synthetic: bool
     pages: tuple[BoardPage, ...]
     left_out: tuple[LeftOut, ...]
+    same: tuple[Same, ...] = ()
     schema: str = SCHEMA
 
 

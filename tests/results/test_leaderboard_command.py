@@ -21,11 +21,13 @@ from mer_bench.errors import UserError
 from mer_bench.results import loading, markdown
 from mer_bench.results.building import build
 from mer_bench.results.cluster_files import checked_sums, name_key
-from mer_bench.results.facts import Feature
+from mer_bench.results.facts import Code, Feature
 from mer_bench.results.leaderboard import differences, render, write_files
 from mer_bench.results.pages.figures import figures
 from mer_bench.results.pages.index import comma_separated
+from mer_bench.results.provenance import code
 from mer_bench.results.record import run_folder, write_record
+from mer_bench.results.same_numbers import Same, confirm
 from mer_bench.results.sums import NAME as PRIVATE
 from mer_bench.results.sums import PUBLIC
 from tests.results.factory import AUDIO, PROTOCOL, make, runs
@@ -120,7 +122,7 @@ def test_hostile_names_in_csv_and_pictures():
 @pytest.fixture
 def current(monkeypatch):
     """Made-up records that count as left by the present code."""
-    monkeypatch.setattr(loading, "_outdated", lambda record: False)
+    monkeypatch.setattr(loading, "_outdated", lambda record, same: False)
 
 
 def put(folder: Path, records) -> None:
@@ -150,6 +152,27 @@ def test_the_command(tmp_path, capsys, current):
 def test_a_record_of_other_code_is_stale(tmp_path):
     put(tmp_path, table_of({"concat": 0.5}))
     assert len(loading.load(tmp_path).stale) == 6
+
+
+OTHER = dataclasses.replace(PROTOCOL, name="made_up")  # not shipped, so nobody knows another form of it
+
+
+def test_code_that_was_shown_to_give_the_same_numbers_is_not_stale(tmp_path):
+    present = code({}).hash
+    records = [dataclasses.replace(r, code=Code("0.1.0", "a" * 64)) for r in table_of({"concat": 0.5}, protocol=OTHER)]
+    put(tmp_path, records)
+    key = records[0].run_key
+    confirm(tmp_path, Same("b" * 64, present, "concat", key))
+    assert len(loading.load(tmp_path).stale) == 6
+    confirm(tmp_path, Same("a" * 64, "b" * 64, "concat", key))  # over two steps
+    confirm(tmp_path, Same("a" * 64, "b" * 64, "concat", key))
+    found = loading.load(tmp_path)
+    assert not found.stale and len(found.same) == 2
+    page = render(found)[0]["README.md"]
+    assert [row["older code"] for row in tables(page)[1]] == ["`aaaaaaaaaaaaaaaa`", "`bbbbbbbbbbbbbbbb`"]
+    (tmp_path / "same_numbers.json").write_text('[{"old": "x", "new": "y", "method": "concat", "run": "z"}]')
+    with pytest.raises(UserError, match="same numbers: old is 'x'"):
+        loading.load(tmp_path)
 
 
 def test_nothing_to_show_is_said(tmp_path):

@@ -31,6 +31,11 @@ def index(board: Board, extra: Mapping[str, str]) -> str:
         parts.append("No records yet.\n")
     links = [f"- [{title}]({name})\n" for name, title in extra.items()]
     parts.append("".join(links))
+    if board.same:
+        parts.append("## Older code, same numbers\n")
+        parts.append("Records of the older code count as current: a run was repeated, and every score was the same.\n")
+        same = [(text(s.method), code(s.old[:16]), code(s.new[:16]), code(s.run[:16])) for s in board.same]
+        parts.append(table(("method", "older code", "newer code", "run"), same, left=4))
     if board.left_out:
         parts.append("## Left out\n")
         rows = [(text(entry.record), text(entry.reason)) for entry in board.left_out]
