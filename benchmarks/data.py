@@ -5,8 +5,8 @@
 A sample is an utterance of at most 50 steps of text (300), audio (74) and vision (35 features), 82 kB when none is
 missing; batches of 64. All ways see the same file in turn, several rounds; a figure is the median of the rounds, in
 samples per second of processor time (reading ahead included), and its ratio to the plain way: a map-style data set,
-padded by hand, with torch's own loader. What the machine can do at best stands beside it: one `index_select` a batch from
-a table of padded samples, which copies as many bytes and does nothing else.
+padded by hand, with torch's own loader. What the machine can do at best stands beside it: one `index_select` a batch
+from a table of padded samples, which copies as many bytes and does nothing else.
 """
 
 from __future__ import annotations
