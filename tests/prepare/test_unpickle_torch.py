@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mer_bench.errors import UserError
 from mer_bench.prepare.unpickle import load_pickle, loads
@@ -136,3 +138,14 @@ def test_a_storage_is_no_data_of_its_own() -> None:
     outer = b"\x80\x02ctorch.storage\n_load_from_bytes\nB" + struct.pack("<I", len(raw)) + raw + b"\x85R."
     with pytest.raises(UserError, match="not plain data"):
         loads(outer, "here")
+
+
+@given(st.data())
+def test_damage_anywhere_is_a_user_error_or_plain_data(data: st.DataObject) -> None:
+    honest = pickle.dumps({"a": torch.arange(6.0).reshape(2, 3).T}, 2)
+    place = data.draw(st.integers(0, len(honest) - 1))
+    byte = data.draw(st.integers(0, 255))
+    try:
+        loads(honest[:place] + bytes([byte]) + honest[place + 1 :], "here")
+    except UserError as error:
+        assert str(error).startswith("here")
