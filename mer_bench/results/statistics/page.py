@@ -71,7 +71,8 @@ The interval is θ ± t · SE (95 %), the p value that of difference / SE.
 - **Missing-modality AUC**: trapezoid of the score over the rates, divided by their range. The ten stored masks of a
   rate are averaged before any standard error: they are no source of doubt about the method.
 - **Interaction gain**: the score of a network minus that of its additive projection (EMAP), same networks, same
-  clusters. ADDITIVE only if the whole interval lies within ±0.5 points, UNRESOLVED if it reaches further and holds 0.
+  clusters, on the same items: at most 256 of each test part, with 64 partners, chosen by a hash of their ids. ADDITIVE
+  only if the whole interval lies within ±0.5 points, UNRESOLVED if it reaches further and holds 0.
 - **Only the primary metric is tested.** All other numbers carry intervals without adjustment, and no p value.
 """
 
