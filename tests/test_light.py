@@ -82,6 +82,7 @@ FIELDS = {
     "protocols": {"name", "corpus", "primary", "folds", "seeds", "statistics", "legacy", "hash", "note"},
     "losses": {"name", "about"},
     "configs": {"name", "from"},
+    "commands": {"name", "about"},
 }
 
 

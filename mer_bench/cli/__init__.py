@@ -22,7 +22,7 @@ COMMANDS = {
     "verify": ("mer_bench.cli.verify", "check records: hashes, protocol, seeds, every score again where possible"),
     "rerun": ("mer_bench.cli.rerun", "train one recorded run again and compare the two records"),
     "compare": ("mer_bench.cli.compare", "two methods under one protocol: difference, interval, what would resolve it"),
-    "list": ("mer_bench.cli.list", "methods, datasets, protocols, losses, configs"),
+    "list": ("mer_bench.cli.list", "methods, datasets, protocols, losses, configs, commands"),
 }
 
 #: commands that share one file are told which one they are

@@ -11,7 +11,7 @@ from pathlib import Path
 from mer_bench import recipes
 from mer_bench.data.corpora import corpora, protocols, register
 
-KINDS = ("methods", "datasets", "protocols", "losses", "configs")
+KINDS = ("methods", "datasets", "protocols", "losses", "configs", "commands")
 
 
 def methods() -> list[dict]:
@@ -68,12 +68,20 @@ def configs() -> list[dict]:
     return [{"name": name, "from": where} for name, where in sorted({**pairs, **own}.items())]
 
 
+def commands() -> list[dict]:
+    """All commands."""
+    from mer_bench.cli import COMMANDS
+
+    return [{"name": name, "about": about} for name, (_, about) in sorted(COMMANDS.items())]
+
+
 TABLES = {
     "methods": methods,
     "datasets": datasets,
     "protocols": list_protocols,
     "losses": losses,
     "configs": configs,
+    "commands": commands,
 }
 
 

@@ -65,7 +65,7 @@ class Judged:
 
 def judge(claims: Iterable[Claim], records: Iterable[Record], sums: Sums) -> list[Judged]:
     """Every claim with its verdict; a pure function, the order of the records changes nothing."""
-    kept = list(records)
+    kept = [record for record in records if record.protocol.legacy or record.selection.rule != "test"]
     names = sorted({name for claim in claims for name in (*claim.honest, claim.legacy) if name})
     by_protocol = {name: groups(kept, sums, name) for name in names}
     return [_judge(claim, by_protocol) for claim in claims]

@@ -104,6 +104,8 @@ def test_incomplete_and_synthetic_rows_do_not_speak():
     assert (found.verdict, found.honest.value) == ("cannot test", None)
     assert "14 of 15 runs" in found.honest.reason
     assert verdict(claim(), [dataclasses.replace(one, synthetic=True) for one in records]) == "cannot test"
+    chosen = dataclasses.replace(records[0].selection, rule="test")
+    assert verdict(claim(), [dataclasses.replace(one, selection=chosen) for one in records]) == "cannot test"
 
 
 def test_the_order_of_records_changes_nothing():
