@@ -89,7 +89,7 @@ def script(options: argparse.Namespace) -> str:
     """
     if options.engine != "slurm":
         raise UserError(f"--print-script shows what SLURM would get; --engine {options.engine} submits nothing")
-    return sbatch_script(Ledger(options.runs), batch(options))
+    return sbatch_script(Ledger(options.runs), batch(options)).rstrip()
 
 
 def batch(options: argparse.Namespace) -> Batch:

@@ -12,10 +12,12 @@ from mer_bench.sweep.plan import make_plan, read
 
 SWEEP = """
 protocols: [iemocap4]
-methods: [majority, concat]
+methods: [{methods}]
 modalities: {{iemocap4: [audio, text]}}
 seeds: [{seeds}]
 """
+FEW = SWEEP.format(methods="majority", seeds="0")
+MORE = SWEEP.format(methods="majority, concat", seeds="0, 1")
 PRELOAD = ["tests.sweep.targets"]
 
 

@@ -19,7 +19,7 @@ from mer_bench.sweep.loop import drive
 from mer_bench.sweep.parcel import publish
 from mer_bench.sweep.progress import Progress
 from mer_bench.sweep.worker import Ended
-from tests.sweep.cases import planned
+from tests.sweep.cases import MORE, planned
 from tests.sweep.targets import finished
 
 #: a device of its own for the runs, in a name space that nobody else sees
@@ -28,7 +28,7 @@ import json, os, subprocess
 from pathlib import Path
 from mer_bench.errors import UserError
 from tests.sweep import launch
-from tests.sweep.cases import planned
+from tests.sweep.cases import MORE, planned
 
 Path("runs").mkdir()
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160k", "none", "runs"], check=True)
@@ -70,12 +70,13 @@ needs_mount = pytest.mark.skipif(not can_mount(), reason="no name space to mount
 @pytest.mark.parametrize("kept", [1, 6, 12])
 def test_a_real_disk_that_fills_up(home, kept):
     """Room for so many blocks: the sweep ends with one message, every record is whole, and it goes on with room."""
+    (home / "s.yaml").write_text(MORE)
     command = ["unshare", "-rm", sys.executable, "-c", DEVICE.replace("KEPT", str(kept))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     said, before, failures, after, leftovers = json.loads(done.stdout.splitlines()[-1])
     assert "no space left" in said.lower() or "ENOSPC" in said, said
-    assert before < 10 and failures == 0 and after == 10 and leftovers == []
+    assert before < 20 and failures == 0 and after == 20 and leftovers == []
 
 
 def test_the_launcher_meets_a_full_disk(home, monkeypatch):
@@ -118,7 +119,7 @@ def test_a_folder_that_may_not_be_written_is_refused_before_anything_runs(home):
     )
     assert done.returncode == 20, done.stderr  # the sweep says no, the status can still be read
     assert "--runs runs: cannot be written (Read-only file system)" in done.stderr
-    assert "10 runs: 10 left" in done.stdout
+    assert "5 runs: 5 left" in done.stdout
 
 
 def test_status_names_what_was_changed_contradicted_or_outgrown(home, capsys):
@@ -135,7 +136,7 @@ def test_status_names_what_was_changed_contradicted_or_outgrown(home, capsys):
     write_record(old, finished(three, data_fingerprint="b" * 64, run_key="0" * 64, modalities=("audio", "text")))
     assert main(["sweep", "status", "s.yaml", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert (facts["done"], facts["unusable"], facts["left"], facts["seconds_left"]) == (8, 1, 1, 4.0)
+    assert (facts["done"], facts["unusable"], facts["left"], facts["seconds_left"]) == (3, 1, 1, 4.0)
     assert any(str(record) in line and "changed after it was written" in line for line in facts["problems"])
     assert f"CONFLICT: {two_other}" in facts["problems"]
     assert "1 of majority on iemocap4: recorded on other features; run anew here" in facts["stale"]

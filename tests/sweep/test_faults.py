@@ -12,7 +12,7 @@ import pytest
 from mer_bench.results.record import read_record
 from mer_bench.sweep.agenda import recorded
 from mer_bench.sweep.ledger import Ledger
-from tests.sweep.cases import SWEEP, executions, in_session, launch, planned, wait_until
+from tests.sweep.cases import MORE, executions, in_session, launch, planned, wait_until
 
 
 def test_two_launchers_share_the_work(home):
@@ -26,8 +26,8 @@ def test_two_launchers_share_the_work(home):
 @pytest.mark.slow
 def test_killed_launchers_lose_and_double_nothing(home):
     """SIGKILL of the launcher while runs are in flight, until all is done: no orphan, none lost, doubled or damaged."""
-    plan = planned()
-    kills = wasted = 0
+    (home / "s.yaml").write_text(MORE)
+    plan, kills = planned(), 0
 
     def done() -> int:
         return sum(recorded(run) for run in plan.values())
@@ -50,7 +50,7 @@ def test_killed_launchers_lose_and_double_nothing(home):
 @pytest.mark.parametrize("launchers", [1, 2])
 def test_killed_workers_lose_and_double_nothing(home, launchers):
     """SIGKILL of whatever process of a run is found, 20 times over; each run has two tries, so given up is forgiven."""
-    (home / "s.yaml").write_text(SWEEP.format(seeds="0, 1"))
+    (home / "s.yaml").write_text(MORE)
     plan, kills = planned(), 0
     while not all(recorded(run) for run in plan.values()):
         for key in plan:

@@ -36,7 +36,10 @@ def test_plan_leaves_out_what_a_card_rules_out(home):
 
 
 def test_grid_multiplies(home):
-    (home / "s.yaml").write_text(SWEEP.format(seeds="0") + "folds: [0]\nset: {model.optimizer.lr: [1.0e-3, 1.0e-4]}\n")
+    (home / "s.yaml").write_text(
+        SWEEP.format(methods="majority, concat", seeds="0")
+        + "folds: [0]\nset: {model.optimizer.lr: [1.0e-3, 1.0e-4]}\n"
+    )
     plan = make_plan(read("s.yaml"), "runs").runs
     assert len(plan) == 4
     rates = {run.recipe.settings["model"]["optimizer"]["init_args"]["lr"] for run in plan.values()}
