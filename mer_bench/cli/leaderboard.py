@@ -26,7 +26,8 @@ def main(argv: list[str]) -> int:
     from mer_bench.results import atomic, leakage_summary
     from mer_bench.results.leaderboard import BESIDE, differences, render, write_files
     from mer_bench.results.loading import load
-    from mer_bench.results.paper import paper_pages
+    from mer_bench.results.paper import PUBLISHED, paper_pages
+    from mer_bench.results.published import read_published
 
     if options.publish is not None:
         from mer_bench.results.publish import publish
@@ -41,7 +42,9 @@ def main(argv: list[str]) -> int:
         raise UserError(f"no record.json below {records}; `mer-bench fit` leaves one for each finished run")
     papers = paper_pages(out, loaded.records, loaded.statistics)
     beside = {*papers, *(name for name in BESIDE if (out / name).is_file())}
-    files, alarms = render(loaded, beside=beside, leakage=leakage_summary.section(out / leakage_summary.NAME))
+    published = read_published(out / PUBLISHED) if (out / PUBLISHED).is_file() else None
+    leakage = leakage_summary.section(out / leakage_summary.NAME)
+    files, alarms = render(loaded, beside=beside, leakage=leakage, published=published)
     files |= papers
     for entry in loaded.left_out:
         print(f"left out: {entry.path}: {entry.reason}", file=sys.stderr)

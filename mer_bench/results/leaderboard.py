@@ -15,6 +15,8 @@ from mer_bench.results.model import Board, to_json
 from mer_bench.results.pages import board_page, index, method_page
 from mer_bench.results.pages.figures import figures
 from mer_bench.results.pages.words import MARK
+from mer_bench.results.paper import published_table
+from mer_bench.results.published import Published
 from mer_bench.results.statistics.ranks import DRAWS
 
 SYNTHETIC = "synthetic"
@@ -30,7 +32,12 @@ BESIDE = {
 
 
 def render(
-    loaded: Loaded, *, beside: Collection[str] = (), leakage: str = "", draws: int = DRAWS
+    loaded: Loaded,
+    *,
+    beside: Collection[str] = (),
+    leakage: str = "",
+    published: Published | None = None,
+    draws: int = DRAWS,
 ) -> tuple[dict[str, str], list[str]]:
     """Every file by its path below the folder, and the controls that are out of their band.
 
@@ -38,19 +45,22 @@ def render(
         loaded: what to show.
         beside: pages of `BESIDE` that are there to be linked.
         leakage: section for the page on real data, see `leakage_summary`.
+        published: what papers report, for the pages of methods.
         draws: bootstrap resamples for rank intervals (rule A).
     """
     boards = [build(loaded, synthetic=synthetic, draws=draws) for synthetic in (False, True)]
     files, shipped = dict[str, str](), _shipped()
     for board in boards:
         prefix = f"{SYNTHETIC}/" if board.synthetic else ""
-        files |= {f"{prefix}{name}": content for name, content in _files(board, shipped, beside).items()}
+        files |= {f"{prefix}{name}": content for name, content in _files(board, shipped, beside, published).items()}
     files["datasets.md"] += f"\n{leakage}" if leakage else ""
     found = [(page, table) for board in boards for page in board.pages for table in page.tables]
     return files, [f"{page.name}, {table.variant}: {alarm}" for page, table in found for alarm in table.alarms]
 
 
-def _files(board: Board, shipped: Mapping[str, Mapping[str, Any]], beside: Collection[str]) -> dict[str, str]:
+def _files(
+    board: Board, shipped: Mapping[str, Mapping[str, Any]], beside: Collection[str], published: Published | None
+) -> dict[str, str]:
     up = "../" if board.synthetic else ""
     extra = {"compare.md": "Every pair", "datasets.md": "Data", "board.csv": "All rows", "board.json": "All numbers"}
     extra |= {f"{up}{name}": title for name, title in BESIDE.items() if name in beside}
@@ -67,7 +77,8 @@ def _files(board: Board, shipped: Mapping[str, Mapping[str, Any]], beside: Colle
         files |= {f"figures/{name}": content for name, content in figures(page).items()}
     slugs = {row.slug for page in board.pages for table in page.tables for row in table.rows}
     for slug in sorted(slugs):
-        files[f"methods/{slug}.md"] = method_page.render(slug, board, shipped.get(slug))
+        reported = "" if published is None or board.synthetic else published_table(published, slug)
+        files[f"methods/{slug}.md"] = method_page.render(slug, board, shipped.get(slug), reported)
     return files
 
 

@@ -117,6 +117,13 @@ def _reasons(judged: Sequence[Judged]) -> str:
     return "".join(lines)
 
 
+def published_table(published: Published, method: str) -> str:
+    """What is reported of one method, with its source; empty where nothing is."""
+    rows = [_published_row(published, one) for one in published.of(method)]
+    header = ("metric", "value", "source", "edition", "corpus and protocol", "features", "chosen on", "compares")
+    return table(header, rows, left=1) if rows else ""
+
+
 def _published(published: Published) -> str:
     numbers = list(published.numbers())
     methods = sorted({one.method for one in numbers})
@@ -130,10 +137,9 @@ def _published(published: Published) -> str:
     )
     parts = [title, note]
     for method in methods:
-        rows = [_published_row(published, one) for one in published.of(method)]
-        header = ("metric", "value", "source", "edition", "corpus and protocol", "features", "chosen on", "compares")
-        parts.append(f"<details><summary>{code_html(method)}: {count(len(rows))} numbers</summary>\n")
-        parts += [table(header, rows, left=1), "</details>\n"]
+        size = f"{count(len(list(published.of(method))))} numbers"
+        parts.append(f"<details><summary>{code_html(method)}: {size}</summary>\n")
+        parts += [published_table(published, method), "</details>\n"]
     unread = [f"- {code(method)}: {text(reason)}\n" for method, reason in sorted(published.unread.items())]
     return "\n".join([*parts, *(["No number could be read of:\n", "".join(unread)] if unread else [])])
 

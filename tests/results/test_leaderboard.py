@@ -21,8 +21,10 @@ from mer_bench.results.facts import Confusion, Feature
 from mer_bench.results.leaderboard import render
 from mer_bench.results.loading import Loaded
 from mer_bench.results.pages import board_page
+from mer_bench.results.published import read_published
 from mer_bench.results.record import Rejected, write_record
 from tests.results.factory import AUDIO, PROTOCOL, TEXT, VISION, make, runs
+from tests.source import ROOT
 
 ERROR = dataclasses.replace(PROTOCOL, name="mosi", primary="sentiment/mae", metrics=("sentiment/mae", "sentiment/ccc"))
 SIZES = {"train": 300, "test": 100}
@@ -134,6 +136,15 @@ def test_markdown_csv_and_json_never_disagree():
         assert all(str(x) in method for x in (f"{row['mean']:.2f}", f"{row['parameters']:,}"))
     assert rows[0]["slug"] == "foal" and rows[0]["confusion"]["emotion"]["counts"] == [[18, 6], [12, 24]]
     assert "| a | 18 | 6 | 75.00 | 60.00 |" in files["methods/foal.md"]
+
+
+def test_what_papers_report_stands_on_the_page_of_the_method_and_nowhere_else():
+    published = read_published(ROOT / "leaderboards" / "published.yaml")
+    numbers = list(published.of("mult"))
+    files, _ = render(loaded(table_of({"mine": 0.5, "mult": 0.6})), published=published)
+    (found,) = [t for t in tables(files["methods/mult.md"]) if t and "chosen on" in t[0]]
+    assert len(found) == len(numbers) > 0 and "What papers report" not in files["methods/mine.md"]
+    assert not any("chosen on" in text for name, text in files.items() if name != "methods/mult.md")
 
 
 def test_the_model_is_what_the_records_say():

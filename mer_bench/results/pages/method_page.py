@@ -13,13 +13,14 @@ from mer_bench.results.model import Board, BoardPage, BoardRow
 from mer_bench.results.pages import words
 
 
-def render(slug: str, board: Board, card: Mapping[str, Any] | None) -> str:
+def render(slug: str, board: Board, card: Mapping[str, Any] | None, reported: str = "") -> str:
     """The page as markdown.
 
     Args:
         slug: of the method.
         board: real or synthetic.
         card: of the method and, under ``settings``, what its config says; None where it is not shipped.
+        reported: table of what papers report of it, see `paper.published_table`.
     """
     found = [(page, t.variant, row) for page in board.pages for t in page.tables for row in t.rows if row.slug == slug]
     parts = [words.MARK, f"# {text(found[0][2].title)}\n", _card(slug, card)]
@@ -28,6 +29,12 @@ def render(slug: str, board: Board, card: Mapping[str, Any] | None) -> str:
     for page, variant, row in found:
         parts += [f"## {words.heading(page)}, {text(variant)} settings: {text(row.label)}\n", _numbers(page, row)]
         parts += [_metrics(page, row), _conditions(page, row), *_confusions(page, variant, row)]
+    if reported:
+        parts.append("## What papers report\n")
+        parts.append(
+            "None of it was measured here, and none is ranked; [papers and measurements](../paper_vs_measured.md) holds "
+            f"claims against the records.\n\n{reported}"
+        )
     parts.append(_settings(card))
     return "\n".join(part for part in parts if part)
 
