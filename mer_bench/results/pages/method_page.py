@@ -32,8 +32,8 @@ def render(slug: str, board: Board, card: Mapping[str, Any] | None, reported: st
     if reported:
         parts.append("## What papers report\n")
         parts.append(
-            "None of it was measured here, and none is ranked; [papers and measurements](../paper_vs_measured.md) holds "
-            f"claims against the records.\n\n{reported}"
+            "None of it was measured here, and none is ranked; [papers and measurements](../paper_vs_measured.md) "
+            f"holds claims against the records.\n\n{reported}"
         )
     parts.append(_settings(card))
     return "\n".join(part for part in parts if part)
