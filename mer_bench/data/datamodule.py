@@ -14,7 +14,8 @@ from mer_bench.data.choice import choose_modalities
 from mer_bench.data.conditions import FULL, condition_names, subset_name, subsets_left
 from mer_bench.data.corpora import find_protocol
 from mer_bench.data.files import find_features, open_features
-from mer_bench.data.loading import Memory, When, load
+from mer_bench.data.loading import load
+from mer_bench.data.memory import Memory, When
 from mer_bench.data.shelves import Stream
 from mer_bench.data.splits import make_split, targets
 from mer_bench.data.store import Store
@@ -73,10 +74,10 @@ class MERDataModule(LightningDataModule):
         eval_window: int | None = None,
         eval_stride: int | None = None,
         normalise: bool = True,
-        stream: When = "auto",
-        memory_gb: float = 8.0,
-        shelf_mb: float = 128.0,
-        storage: Literal[32, 16] = 32,
+        stream: When = Memory.stream,
+        memory_gb: float = Memory.memory_gb,
+        shelf_mb: float = Memory.shelf_mb,
+        storage: Literal[32, 16] = Memory.storage,
         seed: int = 0,
     ) -> None:
         super().__init__()

@@ -3,54 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 
+from mer_bench.data.memory import Memory
 from mer_bench.data.rows import Ints, Rows, scale_of
 from mer_bench.data.shelves import Address, Buffer, Stream, bring
 from mer_bench.data.splits import targets
 from mer_bench.data.store import Flat, FrameTargets, Store
 from mer_bench.data.views import Views, align
-from mer_bench.errors import UserError
 from mer_bench.merh5 import FeatureFile
 from mer_bench.types import Tasks, TaskSpec
-
-When = Literal["auto", "always", "never"]
-
-
-@dataclass(frozen=True)
-class Memory:
-    """How features are held.
-
-    Attributes:
-        stream: shelf by shelf when they take more than `memory_gb` (``auto``), always, or never.
-        memory_gb: in units of 10^9 bytes.
-        shelf_mb: values on a shelf, in units of 10^6 bytes.
-        storage: bits of a value.
-    """
-
-    stream: When
-    memory_gb: float
-    shelf_mb: float
-    storage: Literal[32, 16]
-
-    def __post_init__(self) -> None:
-        for name, size in {"memory_gb": self.memory_gb, "shelf_mb": self.shelf_mb}.items():
-            if not size > 0:
-                raise UserError(f"--data.{name} must be above 0, got {size}")
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of a value."""
-        return np.dtype(f"float{self.storage}")
-
-    def streams(self, file: FeatureFile, modalities: Sequence[str]) -> bool:
-        """Whether these modalities are read again and again."""
-        used = sum(file.modalities[m].rows * file.modalities[m].dim for m in modalities) * self.dtype.itemsize
-        return self.stream == "always" or (self.stream == "auto" and used > self.memory_gb * 1e9)
 
 
 def load(

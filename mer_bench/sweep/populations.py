@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import fields
 
+from mer_bench.data.memory import Memory
 from mer_bench.runs import Run, numeric
 
 #: optimisers with a flat form, as a config names them
@@ -25,6 +27,10 @@ def kind(run: Run) -> str:
     if not card.get("stackable") or not card.get("trainable", True) or model.get("gradient_hook"):
         return ""
     if optimizer.get("class_path") not in _FLAT:
+        return ""
+    data = settings["data"]["init_args"]
+    memory = Memory(**{field.name: data[field.name] for field in fields(Memory) if field.name in data})
+    if memory.streams(run.file, run.modalities):  # a stack gathers from one store
         return ""
     for name in _OWN:
         optimizer.get("init_args", {}).pop(name, None)

@@ -38,6 +38,7 @@ def test_which_runs_train_as_one(home):
     for alone in ("majority", "concat_ogm", "iccl_alternate", "gbt"):
         assert kind(run(alone)) == ""
     assert kind(run(**{"model.optimizer.class_path": "torch.optim.RMSprop"})) == ""
+    assert kind(run(**{"data.stream": "always"})) == kind(run(**{"data.memory_gb": "1e-6"})) == ""
 
 
 def test_regressions_share_the_fold(home):
