@@ -162,6 +162,17 @@ def test_the_model_is_what_the_records_say():
     assert page.items == {"train": (300,), "test": (100,)}
 
 
+def test_the_page_says_in_words_what_is_known():
+    sure = runs("gated", [[0.7, 0.701]] * 3, items=SIZES) + runs("concat", [[0.6, 0.601]] * 3, items=SIZES)
+    sure += runs("mult", [[0.5, 0.501]] * 3, items=SIZES) + runs("tfn", [[0.5, 0.7]] * 3, items=SIZES)
+    page = only_page(sure)
+    (line,) = re.findall(r"^\*\*Better than concat.*$", page, re.MULTILINE)
+    better, worse = re.search(r"concat:\*\* (.+?)\. \*\*Worse than concat:\*\* (.+?)\. Not", line).groups()
+    rows = main_rows(sure)
+    assert better == f"Gated {rows['Gated']['Δ concat [95 %]']}" and worse == f"Mult {rows['Mult']['Δ concat [95 %]']}"
+    assert "Not told apart from it: 1 of 3." in line
+
+
 def test_lower_is_better_where_the_metric_says_so():
     records = table_of({"concat": 0.6, "foal": 0.5}, protocol=ERROR)
     (page,) = build(loaded(records), synthetic=False).pages

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mer_bench.results.facts import ProtocolFacts
 from mer_bench.results.markdown import DASH, code, count, number, table, text
-from mer_bench.results.model import BoardPage, BoardTable, Scale
+from mer_bench.results.model import BoardPage, BoardRow, BoardTable, Scale
 from mer_bench.results.pages import words
 
 FOLDS_SHOWN = 10
@@ -35,7 +35,8 @@ def render(page: BoardPage, *, synthetic: bool) -> str:
     for found in page.tables:
         parts.append(f"## Settings: {text(found.variant)}\n")
         parts += [f"**Wrong:** {text(alarm)}.\n" for alarm in found.alarms]
-        parts += [_resolution(page.scale, found), _main(page, found), _pictures(page, found)]
+        parts += [_verdict(page.scale, found), _resolution(page.scale, found), _main(page, found)]
+        parts.append(_pictures(page, found))
         parts += [_metrics(page, found), _folds(page, found), _problems(found)]
     parts.append("## Badges\n\n" + (words.legend(row for t in page.tables for row in t.rows) or "None in use.\n"))
     parts.append(f"How the numbers are made: [statistics]({'../' if synthetic else ''}statistics.md).\n")
@@ -68,6 +69,25 @@ def _command(protocol: ProtocolFacts) -> str:
 def _features(page: BoardPage) -> str:
     rows = [(text(f.modality), text(f.extractor) or DASH, count(f.dim)) for f in page.features]
     return table(("modality", "features", "dim"), rows, left=2)
+
+
+def _verdict(scale: Scale, found: BoardTable) -> str:
+    """Which ranked methods are known to differ from the reference, in words."""
+    rows = [row for row in words.ranked(found.rows) if row.difference is not None]
+    if not rows:
+        return ""
+    sure = [row for row in rows if words.is_sure(row)]
+    parts = [
+        f"**{name} than concat:** {_named(scale, [row for row in sure if ((row.p_better or 0) > 0.5) == better])}."
+        for name, better in (("Better", True), ("Worse", False))
+    ]
+    rest = len(rows) - len(sure)
+    return f"{' '.join(parts)} Not told apart from it: {rest} of {len(rows)}. ({words.SURE_IF})\n"
+
+
+def _named(scale: Scale, rows: list[BoardRow]) -> str:
+    named = [f"{text(row.label)} {words.interval(scale, row.difference, sign=True)}" for row in rows]
+    return ", ".join(named) or "none"
 
 
 def _resolution(scale: Scale, found: BoardTable) -> str:

@@ -22,7 +22,8 @@ def index(board: Board, extra: Mapping[str, str]) -> str:
     parts = [words.MARK, f"# {title}\n"]
     parts.append(
         "One page for each protocol and feature set; numbers of different pages do not compare. Every score has an "
-        "interval, every rank is a range: a method is better than another only where the page says so.\n"
+        "interval, every rank is a range: a method is better than another only where the page says so "
+        f"({words.SURE_IF}).\n"
     )
     if board.pages:
         header = ("board", "modalities", "top group", "better than concat", "worse than concat", "runs", "newest")
@@ -47,7 +48,7 @@ def _row(page: BoardPage) -> tuple[str, ...]:
     main = next((t for t in page.tables if t.variant == "default"), page.tables[0])
     rows = [row for t in page.tables for row in t.rows]
     top = [row for row in words.ranked(main.rows) if row.rank and row.rank[0] == 1]
-    sure = [row for row in words.ranked(main.rows) if _p(row.p, row.p_adjusted) < 0.05 and row.p_better is not None]
+    sure = [row for row in words.ranked(main.rows) if words.is_sure(row)]
     better = [row.label for row in sure if (row.p_better or 0) > 0.5]
     worse = [row.label for row in sure if (row.p_better or 0) < 0.5]
     return (
@@ -59,10 +60,6 @@ def _row(page: BoardPage) -> tuple[str, ...]:
         f"{count(sum(row.done for row in rows))}/{count(sum(row.planned for row in rows))}",
         page.newest or DASH,
     )
-
-
-def _p(p: float | None, adjusted: float | None) -> float:
-    return adjusted if adjusted is not None else p if p is not None else 1.0
 
 
 def _list(labels: list[str], shown: int = 6) -> str:

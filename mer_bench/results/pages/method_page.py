@@ -12,6 +12,8 @@ from mer_bench.results.markdown import DASH, code, count, number, table, text
 from mer_bench.results.model import Board, BoardPage, BoardRow
 from mer_bench.results.pages import words
 
+_SPOKEN = {"emap": "its additive projection, on chosen items", "emap_full": "itself, on the same items"}
+
 
 def render(slug: str, board: Board, card: Mapping[str, Any] | None, reported: str = "") -> str:
     """The page as markdown.
@@ -87,7 +89,7 @@ def _metrics(page: BoardPage, row: BoardRow) -> str:
 
 def _conditions(page: BoardPage, row: BoardRow) -> str:
     """What happens when modalities are missing; of a rate, the mean over its masks."""
-    rows = [(text(name), words.value(page.scale, x)) for name, x in row.conditions.items()]
+    rows = [(text(_SPOKEN.get(name, name)), words.value(page.scale, x)) for name, x in row.conditions.items()]
     return table(("condition at test", words.column(page.scale)), rows) if len(rows) > 1 else ""
 
 

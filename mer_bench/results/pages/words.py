@@ -92,6 +92,15 @@ def heading(page: BoardPage) -> str:
     return f"{text(page.protocol.title)}: {text(page.protocol.name)}, {modalities}"
 
 
+SURE_IF = "p < 0.05: after Holm for the methods announced beforehand, not adjusted for all others"
+
+
+def is_sure(row: BoardRow) -> bool:
+    """Whether a row differs from the reference by the p value that applies to it."""
+    found = row.p if row.p_adjusted is None else row.p_adjusted
+    return found is not None and found < 0.05
+
+
 def ranked(rows: Iterable[BoardRow]) -> list[BoardRow]:
     """Those with a rank."""
     return [row for row in rows if row.rank is not None]
