@@ -41,6 +41,13 @@ demo: $(INSTALLED) ## the main job without any data: synthetic features, Foal-Ne
 	$(BIN)/mer-bench leaderboard --records $(DEMO)/runs --out $(DEMO)/board
 	@echo "The leaderboard: $(DEMO)/board/synthetic/README.md (synthetic features: it says nothing about any corpus)"
 
+# a night's options, such as NIGHT="--data.root /data/features --slots-per-gpu 8"
+NIGHT ?=
+
+.PHONY: nightly
+nightly: $(INSTALLED) ## configs/sweep/nightly.yaml, the leaderboard and a summary of the night (NIGHT="--data.root DIR")
+	$(BIN)/mer-bench nightly nightly $(NIGHT)
+
 .PHONY: test
 test: $(INSTALLED) ## the tests, without the slow ones
 	$(BIN)/pytest

@@ -18,6 +18,7 @@ COMMANDS = {
     "prepare": ("mer_bench.cli.prepare", "turn a corpus on disk into a feature file"),
     "data": ("mer_bench.cli.data", "info, check, leakage, synth: look at, check or invent a feature file"),
     "sweep": ("mer_bench.cli.sweep", "protocols x methods x folds x seeds, packed on this machine, resumable"),
+    "nightly": ("mer_bench.cli.nightly", "a sweep, the leaderboard, and a page on what the night has brought"),
     "leaderboard": ("mer_bench.cli.leaderboard", "records to markdown pages"),
     "verify": ("mer_bench.cli.verify", "check records: hashes, protocol, seeds, every score again where possible"),
     "rerun": ("mer_bench.cli.rerun", "train one recorded run again and compare the two records"),

@@ -27,16 +27,18 @@ def main(argv: list[str]) -> int:
     """
     status = bool(argv) and argv[0] == "status"
     own, overrides = split(argv[1:] if status else argv)
-    options = _parser().parse_args(own)
+    options = options_of(own)
     register(options.trust)
     if options.print_script:
         print(engines.script(options))
         return 0
-    sweep, looking = read(options.name), status or options.dry_run
-    found = None if sweep.search is None else search.find(sweep, options, overrides, launch, looking=looking)
-    plan = make_plan(sweep, options.runs, overrides, found.configs if found else None)
-    for (protocol, method), reason in {**plan.left_out, **(found.left_out if found else {})}.items():
+    looking = status or options.dry_run
+    plan, found = planned(options, overrides, looking=looking)
+    left_out = {**plan.left_out, **(found.left_out if found else {})}
+    for (protocol, method), reason in left_out.items():
         print(f"left out: {method} on {protocol}: {reason}", file=sys.stderr)
+    if not plan.runs and found is None:
+        raise UserError(f"{options.name}: every run of it was left out")
     if looking:
         head, facts = (found.line(), found.facts()) if found else ("", {})
         print(report(plan, options.runs, as_json=options.json, head=head, facts=facts))
@@ -49,10 +51,30 @@ def main(argv: list[str]) -> int:
     return work(plan, options) or bool(found and found.broken)
 
 
+def planned(
+    options: argparse.Namespace, overrides: list[tuple[str, str]], *, looking: bool
+) -> tuple[Plan, search.Searched | None]:
+    """The runs of a sweep, after its search if it has one.
+
+    Args:
+        options: of the command line.
+        overrides: dotted settings.
+        looking: leave the search as it is.
+    """
+    sweep = read(options.name)
+    found = None if sweep.search is None else search.find(sweep, options, overrides, launch, looking=looking)
+    return make_plan(sweep, options.runs, overrides, found.configs if found else None), found
+
+
 def split(argv: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
     """Our own options, and dotted settings for every run."""
     known = [s for action in _parser()._actions for s in action.option_strings]
     return cli_options.split(argv, known)
+
+
+def options_of(own: list[str]) -> argparse.Namespace:
+    """Our own options, read."""
+    return _parser().parse_args(own)
 
 
 def _parser() -> argparse.ArgumentParser:

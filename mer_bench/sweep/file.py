@@ -1,15 +1,19 @@
 """What a sweep file says.
 
-protocols: [iemocap4]                 # names; the corpus follows from the protocol
-methods: [controls, foal]             # slugs, `all`, or a group: controls, seeds
-modalities: {iemocap4: [audio, text]} # per protocol; what a feature file offers where not given
-features:                             # the same with a feature file, or several feature sets of one protocol
-  iemocap4: [{modalities: [audio, text], file: features/large.h5}, {modalities: [audio]}]
-variants: [default]                   # `paper`: the settings of a paper, for pairs that have them
-folds: [0, 1]                         # all of the protocol's where not given
-seeds: [0]                            # all of the protocol's where not given
-set: {model.optimizer.lr: [1.0e-3, 1.0e-4], trainer.max_epochs: 5}   # dotted settings; lists make a grid
-search: {draws: 20}                   # settings for every fold from a search of its own; see `space`
+Nothing but protocols and methods is needed:
+
+    protocols: [iemocap4]                 # names; the corpus follows from the protocol
+    methods: [controls, foal]             # slugs, `all`, or a group: controls, seeds
+    modalities: {iemocap4: [audio, text]} # per protocol; what a feature file offers where not given
+    features:                             # the same with a feature file, or several feature sets of one protocol
+      iemocap4: [{modalities: [audio, text], file: features/large.h5}, {modalities: [audio]}]
+    variants: [default]                   # `paper`: the settings of a paper, for pairs that have them
+    folds: [0, 1]                         # all of the protocol's where not given
+    seeds: [0]                            # all of the protocol's where not given
+    set: {model.optimizer.lr: [1.0e-3, 1.0e-4], trainer.max_epochs: 5}   # dotted settings; lists make a grid
+    search: {draws: 20}                   # settings for every fold from a search of its own; see `space`
+    files: {iemocap: other.h5}            # feature file by corpus; `root` is the folder of the others
+    skip_absent: true                     # leave out protocols whose feature file is not there, and say so
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from mer_bench.sweep.space import Search
 SEEDS = ("foal", "iccl", "mmtransmt", "jmt")
 KEYS = (
     *("protocols", "methods", "modalities", "features", "variants", "folds", "seeds", "set", "search"),
-    *("files", "root"),
+    *("files", "root", "skip_absent"),
 )
 VARIANTS = ("default", "paper")
 
@@ -67,6 +71,7 @@ class Sweep:
         search: of settings; None without.
         files: feature file by corpus, for protocols whose features name none.
         root: folder of feature files.
+        skip_absent: leave out protocols without a feature file.
     """
 
     name: str
@@ -80,6 +85,7 @@ class Sweep:
     search: Search | None = None
     files: Mapping[str, str] = field(default_factory=dict)
     root: str = ""
+    skip_absent: bool = False
 
 
 def read(name: str) -> Sweep:
@@ -88,7 +94,8 @@ def read(name: str) -> Sweep:
     Raises:
         UserError: not found, an unknown key, or a wrong type.
     """
-    path = recipes.find(name, "sweep") or recipes.find(name)
+    given = Path(name)  # a file that is named lies before one of that name that is shipped
+    path = given if given.is_file() else recipes.find(name, "sweep") or recipes.find(name)
     if path is None:
         raise UserError(f"no sweep named {name!r}; {did_you_mean(name, recipes.shipped('sweep'))}")
     content = recipes.merge_files(recipes.chain(path))
@@ -112,6 +119,7 @@ def read(name: str) -> Sweep:
         search=search,
         files=_mapping(content, "files", path),
         root=str(content.get("root", "")),
+        skip_absent=bool(content.get("skip_absent", False)),
     )
 
 

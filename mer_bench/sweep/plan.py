@@ -13,6 +13,8 @@ from typing import Any
 
 from mer_bench import recipes
 from mer_bench.data.corpora import find_protocol
+from mer_bench.data.files import find_features
+from mer_bench.errors import UserError
 from mer_bench.protocol import Protocol
 from mer_bench.runs import Run, plan
 from mer_bench.sweep.file import FeatureSet, Sweep, read
@@ -59,8 +61,14 @@ class Pair:
         return [f"data/{self.protocol.corpus}.yaml", f"method/{self.method}.yaml"]
 
 
-def each_pair(sweep: Sweep) -> Iterator[Pair]:
-    """Every protocol x method x feature set, those left out included."""
+def each_pair(sweep: Sweep, overrides: Iterable[tuple[str, str]] = ()) -> Iterator[Pair]:
+    """Every protocol x method x feature set, those left out included.
+
+    Args:
+        sweep: what the file says.
+        overrides: of the command line; they may say where feature files are.
+    """
+    given = dict(overrides)
     for name in sweep.protocols:
         protocol = find_protocol(name)
         for features, method in itertools.product(sweep.features.get(name, (FeatureSet(),)), sweep.methods):
@@ -71,6 +79,8 @@ def each_pair(sweep: Sweep) -> Iterator[Pair]:
                 settings["data.root"] = sweep.root
             modalities = None if features.modalities is None else list(features.modalities)
             reason = unsupported(recipes.cards()[method], protocol, modalities)
+            if sweep.skip_absent and not reason:
+                reason = _absent(protocol.corpus, {**settings, **given})
             yield Pair(protocol, method, features, settings, reason)
 
 
@@ -93,7 +103,8 @@ def make_plan(
     """
     found: dict[str, Run] = {}
     left_out: dict[tuple[str, str], str] = {}
-    for pair in each_pair(sweep):
+    given = list(overrides)
+    for pair in each_pair(sweep, given):
         place = pair.protocol.name, pair.method
         if pair.reason:
             left_out[place] = pair.reason
@@ -104,8 +115,17 @@ def make_plan(
             configs = [[config] for config in tuned.get((*place, pair.features), ())]
             pair.settings.pop("data.modalities", None)
         for values, names in itertools.product(_settings(sweep, pair), configs):
-            found |= {run.key: run for run in plan(recipes.resolve(names, [*values, *overrides]), runs)}
+            found |= {run.key: run for run in plan(recipes.resolve(names, [*values, *given]), runs)}
     return Plan(found, left_out)
+
+
+def _absent(corpus: str, settings: Mapping[str, Any]) -> str:
+    """Why there is no feature file; empty when there is one."""
+    try:
+        find_features(corpus, str(settings.get("data.root", "")), str(settings.get("data.file", "")))
+    except UserError as error:
+        return str(error).partition(". Make them")[0]
+    return ""
 
 
 def _variants(pair: Pair, wanted: Sequence[str]) -> list[list[str]]:

@@ -127,8 +127,8 @@ def _recorded(run: Run, found: Standing) -> None:
 
 def _outgrown(plan: Plan, found: Standing) -> None:
     """Records of runs that have no record under today's data: same settings and place, other features."""
-    wanted: Mapping[tuple[str, int, int, tuple[str, ...]], Run] = {
-        (run.recipe.method, run.fold, run.seed, tuple(run.modalities)): run for run in found.left
+    wanted: Mapping[tuple[str, str, int, int, tuple[str, ...]], Run] = {
+        (run.protocol.name, run.recipe.method, run.fold, run.seed, tuple(run.modalities)): run for run in found.left
     }
     planned = {run.folder for run in plan.runs.values()}
     for folder in {run.folder.parent for run in found.left}:
@@ -136,7 +136,8 @@ def _outgrown(plan: Plan, found: Standing) -> None:
             record = None if path.parent in planned else _read(path)
             if record is None:
                 continue
-            run = wanted.get((record.method.slug, record.fold, record.seed, record.modalities))
+            name = record.protocol.name
+            run = wanted.get((name, record.method.slug, record.fold, record.seed, record.modalities))
             if run is not None and record.data_fingerprint != run.file.content_sha256:
                 found.stale[run.recipe.method, run.protocol.name, "recorded on other features; run anew here"] += 1
 

@@ -71,7 +71,7 @@ def families(
     assert sweep.search is not None
     found, left_out = [], {}
     given = list(overrides)
-    for pair in each_pair(sweep):
+    for pair in each_pair(sweep, given):
         reason = pair.reason
         if not reason and not has_axes(sweep.search, recipes.resolve(base(pair))):
             reason = "the method has no settings to search"
