@@ -19,7 +19,9 @@ from mer_bench.results.summary import SCHEMA, Summary, page, summarise
 from mer_bench.sweep.status import standing
 
 INTERRUPTED = 130
-_ALARM = "leaderboard: a record was left out, or a control is out of its band; `mer-bench leaderboard --strict` names it"
+_ALARM = (
+    "leaderboard: a record was left out, or a control is out of its band; `mer-bench leaderboard --strict` names it"
+)
 
 
 def main(argv: list[str]) -> int:

@@ -68,7 +68,7 @@ def each_pair(sweep: Sweep, overrides: Iterable[tuple[str, str]] = ()) -> Iterat
         sweep: what the file says.
         overrides: of the command line; they may say where feature files are.
     """
-    given = dict(overrides)
+    given, cards = dict(overrides), recipes.cards()
     for name in sweep.protocols:
         protocol = find_protocol(name)
         for features, method in itertools.product(sweep.features.get(name, (FeatureSet(),)), sweep.methods):
@@ -78,7 +78,7 @@ def each_pair(sweep: Sweep, overrides: Iterable[tuple[str, str]] = ()) -> Iterat
             if sweep.root:
                 settings["data.root"] = sweep.root
             modalities = None if features.modalities is None else list(features.modalities)
-            reason = unsupported(recipes.cards()[method], protocol, modalities)
+            reason = unsupported(cards[method], protocol, modalities)
             if sweep.skip_absent and not reason:
                 reason = _absent(protocol.corpus, {**settings, **given})
             yield Pair(protocol, method, features, settings, reason)

@@ -25,6 +25,7 @@ from mer_bench.runs import plan
 from mer_bench.sweep.file import FeatureSet, Sweep
 from mer_bench.sweep.plan import Pair, base, each_pair, texts
 from mer_bench.sweep.search import Study, Winner, has_axes
+from mer_bench.sweep.space import Search
 from mer_bench.sweep.trials import clear, root
 
 Key = tuple[str, str, FeatureSet]
@@ -70,6 +71,7 @@ def families(
     """
     assert sweep.search is not None
     found, left_out = [], {}
+    blocks: dict[tuple[str, str], dict[int, int]] = {}
     given = list(overrides)
     for pair in each_pair(sweep, given):
         reason = pair.reason
@@ -82,7 +84,12 @@ def families(
         fixed = {**pair.settings, **{key: value for key, (value,) in sweep.grid.items()}}
         recipe = recipes.resolve(base(pair), [*texts(fixed), *given])
         fixed |= {key: recipes.parse_value(text) for key, text in given}
-        found += [_family(sweep, pair, run.recipe, fixed, runs) for run in plan(recipe, root(runs))]
+        for run in plan(recipe, root(runs)):
+            where = pair.protocol.name, run.file.content_sha256
+            if where not in blocks:  # the same for every method
+                wanted = range(pair.protocol.folds) if sweep.folds is None else sweep.folds
+                blocks[where] = {fold: search_fold(pair.protocol, run.file, fold) for fold in wanted}
+            found.append(_family(sweep.search, pair, run.recipe, fixed, runs, blocks[where]))
     return found, left_out
 
 
@@ -103,14 +110,11 @@ def refuse_unsearchable(pair: Pair) -> None:
         )
 
 
-def _family(sweep: Sweep, pair: Pair, recipe: Recipe, fixed: Mapping[str, Any], runs: str) -> Family:
-    assert sweep.search is not None
-    protocol = pair.protocol
-    (run,) = plan(recipe, root(runs))
-    wanted = range(protocol.folds) if sweep.folds is None else sweep.folds
-    folds = {fold: search_fold(protocol, run.file, fold) for fold in wanted}
-    place = searched(protocol)
-    studies = {fold: Study(sweep.search, recipe, protocol, place, fold, runs) for fold in sorted(set(folds.values()))}
+def _family(
+    search: Search, pair: Pair, recipe: Recipe, fixed: Mapping[str, Any], runs: str, folds: Mapping[int, int]
+) -> Family:
+    place = searched(pair.protocol)
+    studies = {fold: Study(search, recipe, pair.protocol, place, fold, runs) for fold in sorted(set(folds.values()))}
     return Family(pair, recipe, fixed, studies, folds)
 
 
