@@ -2,7 +2,8 @@
 
 No shared file system is needed: an actor gets a run's settings and checkpoint, and returns its folder; the driver alone
 claims runs and publishes records. Features are looked for at the same path on each machine, and travel through the
-object store where they are not found. An actor that dies is restarted by Ray, and its run tried again.
+object store where they are not found. An actor that dies is restarted by Ray, and its run tried again; a driver that is
+killed leaves no process behind, and the next one goes on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from mer_bench.runs import Run
 from mer_bench.sweep.actor import LACKING, Order, Worker
 from mer_bench.sweep.agenda import Agenda
 from mer_bench.sweep.engine import Engine
+from mer_bench.sweep.guard import guarded
 from mer_bench.sweep.ledger import Ledger
 from mer_bench.sweep.loop import GRACE, Place, drive
 from mer_bench.sweep.parcel import Parcel, pack, publish
@@ -62,7 +64,7 @@ class RayEngine(Engine):
     def work(self, plan: Mapping[str, Run], progress: Progress) -> bool:
         """As in `Engine`."""
         self.ledger.prepare()
-        with self._cluster():
+        with guarded(), self._cluster():
             places = self._places(len(plan))
             try:
                 return drive(places, Agenda(self.ledger, plan, progress), self._wait, self.grace)

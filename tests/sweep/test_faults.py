@@ -114,6 +114,17 @@ def test_killed_ray_workers_lose_and_double_nothing(home):
     wait_until(lambda: not [pid for pid in in_session(process.pid)])
 
 
+@pytest.mark.slow
+def test_a_killed_ray_driver_leaves_no_process_and_the_next_one_goes_on(home):
+    process = launch("ray", seconds="0.3")
+    wait_until(lambda: len(executions()) >= 3)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    wait_until(lambda: not in_session(process.pid))
+    assert launch().wait(60) == 0
+    complete(planned())
+
+
 def actors() -> list[int]:
     """Processes of Ray actors that run orders; Ray names them after what they do."""
     found = []
