@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from mer_bench.data.corpora import register
 from mer_bench.errors import UserError
 
 COMMITTED = Path("leaderboards")
@@ -19,6 +20,7 @@ def main(argv: list[str]) -> int:
         a page differs or a control is out of its band.
     """
     options = _parser().parse_args(argv)
+    register(options.trust)
     committed = options.check or options.publish is not None
     records = options.records or (COMMITTED / "records" if committed else Path("runs"))
     out = options.out or (COMMITTED if committed else Path("board"))
@@ -85,5 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--features", type=Path, metavar="DIR", help="with feature files: write what the parts of their protocols share"
+    )
+    parser.add_argument(
+        "--trust", action="append", default=[], metavar="PACKAGE", help="as in fit: corpora of your own"
     )
     return parser
