@@ -37,9 +37,9 @@ def test_mult_reads_what_the_whole_last_layer_would_give_at_the_last_observed_st
     torch.manual_seed(0)
     method = MulT(features, ITEM, dim=8, heads=2).double().eval()
     x = Masked(torch.randn(3, 5, 7, 16, dtype=torch.float64), torch.rand(3, 5, 7) > 0.4)
-    read = method._remember(x)
-    method.frames = True
-    whole = method._remember(x)
+    read = method.look.memory(x)
+    method.look.memory.frames = True
+    whole = method.look.memory(x)
     for m in range(3):
         for i in range(5):
             steps = x.mask[m, i].nonzero().flatten()
