@@ -15,6 +15,15 @@ Names in `Outputs.hidden`, the vocabulary that auxiliary losses rely on (a metho
 | ``imagined/<m>`` | batch x dim | ``<m>`` guessed from the other modalities, without looking at it |
 | ``cycled/<m>`` | batch x dim | ``<m>`` found again in what was imagined of the others |
 | ``logits/<m>/<task>`` | as logits | prediction from one modality |
+| ``again/<m>`` | batch x dim | the private part found again in ``decoded/<m>`` |
+| ``homogeneous/<m>/<task>``, ``heterogeneous/<m>/<task>``, ``common/<task>`` | as logits | prediction from a \
+modality's shared part, from what its private part saw of the others, and from all shared parts |
+| ``edges/homogeneous``, ``edges/heterogeneous`` | batch x pairs | how much the second of an ordered pair of \
+modalities teaches the first, from 0 to 1 |
+| ``evidence/<task>``, ``evidence/<m>/<task>`` | as logits | evidence for each class, 0 or more; twice as wide for \
+several labels: against each, then for each |
+| ``completeness/<m>`` | batch x 1 | how much of the modality there seems to be, from 0 to 1 |
+| ``judged/whole``, ``judged/corrected`` | batch x n | logits: "from whole input?", of what is and what was mended |
 | ``match/<a>/<b>`` | batch x 2 | "is b's partner of the same label?", seen from a: different, same |
 
 Where a step has several views, the training loop adds to the outputs of the first one, for each further view ``<v>``

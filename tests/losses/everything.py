@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mer_bench.contracts import FusionMethod
@@ -13,6 +16,7 @@ from mer_bench.nn.pooling import masked_mean
 from mer_bench.types import Batch, Features, Masked, Outputs, Tasks
 
 DIM = 8
+WAYS = {"multiclass": 1, "multilabel": 2}  # against each label and for it
 
 
 class Everything(FusionMethod):
@@ -29,6 +33,10 @@ class Everything(FusionMethod):
         self.alone = nn.ModuleDict({m: Heads(DIM, tasks) for m in features})
         self.imagine = nn.ModuleDict({m: nn.Linear(DIM, DIM) for m in features})
         self.cycle = nn.ModuleDict({m: nn.Linear(DIM, DIM) for m in features})
+        choices = {name: spec for name, spec in tasks.items() if spec.kind != "regression"}
+        twice = {name: replace(spec, names=spec.names * WAYS[spec.kind]) for name, spec in choices.items()}
+        self.evidence = Heads(DIM, twice)
+        self.judge = nn.Linear(DIM, 1)
         self.heads = Heads(DIM, tasks)
 
     def forward(self, batch: Batch) -> Outputs:
@@ -39,8 +47,13 @@ class Everything(FusionMethod):
             hidden |= {m: x.values, f"shared/{m}": shared, f"private/{m}": private}
             hidden[f"decoded/{m}"] = self.decoders[m](shared + private)
             hidden[f"input/{m}"] = at_level(batch.inputs[m], self.level).values
+            hidden |= {f"again/{m}": self.private[m](shared), f"aligned/{m}": self.shared(x.values)}
+            for kind, part in (("homogeneous", shared), ("heterogeneous", private)):
+                hidden |= {f"{kind}/{m}/{task}": y for task, y in self.heads(part).items()}
             hidden[f"identity/{m}"] = self.identity(private)
             hidden |= {f"logits/{m}/{task}": y for task, y in self.alone[m](x.values).items()}
+            hidden |= {f"evidence/{m}/{task}": F.softplus(y) for task, y in self.evidence(x.values).items()}
+            hidden[f"completeness/{m}"] = self.judge(x.values).sigmoid()
         imagined = {
             m: self.imagine[m](_mean_of({n: x for n, x in found.items() if n != m}, x)) for m, x in found.items()
         }
@@ -49,6 +62,14 @@ class Everything(FusionMethod):
             others = {n: Masked(y, found[m].mask) for n, y in imagined.items() if n != m}
             hidden[f"cycled/{m}"] = self.cycle[m](_mean_of(others, x))
         hidden["fused"] = _mean_of(found, next(iter(found.values())))
+        hidden |= {f"evidence/{task}": F.softplus(y) for task, y in self.evidence(hidden["fused"]).items()}
+        pairs = max(len(found) * (len(found) - 1), 1)
+        hidden |= {
+            f"edges/{kind}": self.judge(hidden["fused"]).sigmoid().expand(*hidden["fused"].shape[:-1], pairs)
+            for kind in ("homogeneous", "heterogeneous")
+        }
+        hidden |= {f"common/{task}": y for task, y in self.heads(hidden["fused"]).items()}
+        hidden |= {f"judged/{what}": self.judge(hidden["fused"]) for what in ("whole", "corrected")}
         return Outputs(self.heads(hidden["fused"]), hidden)
 
 
