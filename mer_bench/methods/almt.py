@@ -88,6 +88,6 @@ class ALMT(FusionMethod):
         """Logits by task; hidden: ``<m>`` (mean of its tokens), ``fused``."""
         found = self.encode(batch.inputs)
         pooled = zeroed(Masked(found.values.mean(-2), found.mask))
-        hidden: dict[str, torch.Tensor] = dict(zip(self.encode.project, pooled.unbind(0), strict=True))
+        hidden: dict[str, torch.Tensor] = dict(zip(self.encode.encoders, pooled.unbind(0), strict=True))
         hidden["fused"] = self.fuse(found.values[0], Masked(found.values[1:], found.mask[1:]))
         return Outputs(self.heads(hidden["fused"]), hidden)

@@ -13,8 +13,7 @@ from mer_bench.nn.crossmodal import Crossmodal, SelfStack
 from mer_bench.nn.encoders import at_level
 from mer_bench.nn.heads import Heads, level_of
 from mer_bench.nn.masking import masked_softmax, zeroed
-from mer_bench.nn.stacks import StackedLinear
-from mer_bench.nn.tokens import side_by_side
+from mer_bench.nn.stacks import StackedLinear, padded_stack
 from mer_bench.types import Batch, Features, Masked, Outputs, Tasks
 
 
@@ -65,7 +64,7 @@ class DMD(FusionMethod):
         super().__init__(features, tasks)
         self.level, n, wide = level_of(tasks), len(features), (len(features) - 1) * dim
         frames = self.level == "frame"
-        self.project = nn.ModuleDict({m: nn.Linear(spec.dim, dim, bias=False) for m, spec in features.items()})
+        self.encoders = nn.ModuleDict({m: nn.Linear(spec.dim, dim, bias=False) for m, spec in features.items()})
         self.private = StackedLinear(n, dim, dim, bias=False)
         self.shared = nn.Linear(dim, dim, bias=False)
         self.decode = StackedLinear(n, 2 * dim, dim, bias=False)
@@ -99,7 +98,7 @@ class DMD(FusionMethod):
     def forward(self, batch: Batch) -> Outputs:
         """Logits by task; hidden: parts and answers of each modality, ``edges/...``, ``common/<task>``, ``fused``."""
         frames = {m: Masked(project(zeroed(batch.inputs[m])), batch.inputs[m].mask) for m, project in self._maps()}
-        x = side_by_side(frames)
+        x = padded_stack(list(frames.values()))
         pooled = [at_level(y, self.level) for y in frames.values()]
         own = Masked(torch.stack([y.values for y in pooled]), torch.stack([y.mask for y in pooled]))
         seen = self.look(Masked(self.private(x.values), x.mask))
@@ -113,7 +112,7 @@ class DMD(FusionMethod):
         return Outputs(self.heads(hidden["fused"]), hidden)
 
     def _maps(self) -> Iterable[tuple[str, nn.Module]]:
-        return self.project.items()
+        return self.encoders.items()
 
     def _parts(self, own: Tensor) -> dict[str, Tensor]:
         """Parts, reconstruction, and the private part found again in it; all maps are linear, so of the means too."""
@@ -127,7 +126,7 @@ class DMD(FusionMethod):
             "again": self.private(decoded),
             "aligned": self.align(shared),
         }
-        return {f"{part}/{m}": x[k] for part, x in parts.items() for k, m in enumerate(self.project)}
+        return {f"{part}/{m}": x[k] for part, x in parts.items() for k, m in enumerate(self.encoders)}
 
 
 class _Residual(nn.Module):

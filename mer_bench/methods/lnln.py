@@ -116,7 +116,7 @@ class LNLN(FusionMethod):
         decoded = found.values
         for layer in self.decode:
             decoded = layer(decoded, decoded, found.mask.unsqueeze(-1).expand(found.values.shape[:-1]))
-        for k, m in enumerate(self.encode.project):
+        for k, m in enumerate(self.encode.encoders):
             hidden |= {f"input/{m}": found.values[k].flatten(1), f"decoded/{m}": decoded[k].flatten(1)}
             hidden[f"completeness/{m}"] = share[k]
         return Outputs(self.heads(hidden["fused"]), hidden)
