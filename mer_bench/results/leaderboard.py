@@ -10,6 +10,7 @@ from mer_bench.errors import UserError
 from mer_bench.recipes import cards, chain, find, merge_files
 from mer_bench.results import atomic
 from mer_bench.results.building import build
+from mer_bench.results.html import page as offline
 from mer_bench.results.loading import Loaded
 from mer_bench.results.model import Board, to_json
 from mer_bench.results.pages import board_page, index, method_page
@@ -62,7 +63,8 @@ def _files(
     board: Board, shipped: Mapping[str, Mapping[str, Any]], beside: Collection[str], published: Published | None
 ) -> dict[str, str]:
     up = "../" if board.synthetic else ""
-    extra = {"compare.md": "Every pair", "datasets.md": "Data", "board.csv": "All rows", "board.json": "All numbers"}
+    extra = {offline.NAME: "The same as one HTML file, to sort, filter and compare", "compare.md": "Every pair"}
+    extra |= {"datasets.md": "Data", "board.csv": "All rows", "board.json": "All numbers"}
     extra |= {f"{up}{name}": title for name, title in BESIDE.items() if name in beside}
     extra |= {"../README.md": "Real data"} if board.synthetic else {f"{SYNTHETIC}/README.md": "Synthetic data"}
     files = {
@@ -71,6 +73,7 @@ def _files(
         "board.csv": index.comma_separated(board),
         "compare.md": index.compare(board),
         "datasets.md": index.datasets(board),
+        offline.NAME: offline.render(board, f"{up or f'{SYNTHETIC}/'}{offline.NAME}"),
     }
     for page in board.pages:
         files[f"{page.name}.md"] = board_page.render(page, synthetic=board.synthetic)
@@ -146,4 +149,4 @@ def _generated(path: Path) -> bool:
 
 
 def _may_replace(path: Path) -> bool:
-    return not path.exists() or path.suffix != ".md" or _generated(path)
+    return not path.exists() or path.suffix not in (".md", ".html") or _generated(path)

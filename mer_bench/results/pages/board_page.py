@@ -8,7 +8,7 @@ from mer_bench.results.model import BoardPage, BoardRow, BoardTable, Scale
 from mer_bench.results.pages import words
 
 FOLDS_SHOWN = 10
-_RULES = {
+RULES = {
     "A": "rule A: one official split, intervals from test clusters and seeds",
     "B": "rule B: folds x seeds, Nadeau-Bengio variance",
     "C": "rule C: leave one subject out x seeds",
@@ -53,7 +53,7 @@ def _facts(page: BoardPage) -> str:
         "part; every other number is not adjusted for looking at many",
         f"planned: {protocol.folds} {'fold' if protocol.folds == 1 else 'folds'} x seeds {seeds} = "
         f"{count(protocol.folds * len(protocol.seeds))} runs",
-        f"{_RULES[protocol.statistics]}; the independent unit is the {text(protocol.cluster)}",
+        f"{RULES[protocol.statistics]}; the independent unit is the {text(protocol.cluster)}",
         f"weights: {'; '.join(_SELECTION[rule] for rule in rules) or DASH}",
         f"items: {sizes or DASH}",
         f"protocol {code(protocol.hash)}, feature file {code(page.data[:16])}, newest record {page.newest or DASH}",

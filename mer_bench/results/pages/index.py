@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from mer_bench.results.markdown import DASH, code, count, table, text
 from mer_bench.results.model import Board, BoardPage, BoardTable
@@ -44,19 +45,41 @@ def index(board: Board, extra: Mapping[str, str]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _row(page: BoardPage) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Verdicts:
+    """What a board says of its methods, by their labels.
+
+    Attributes:
+        top: those that may be the best.
+        better: than the reference.
+        worse: than the reference.
+    """
+
+    top: list[str]
+    better: list[str]
+    worse: list[str]
+
+
+def verdicts(page: BoardPage) -> Verdicts:
+    """Of the common settings, or of the first ones where nothing was run with these."""
     main = next((t for t in page.tables if t.variant == "default"), page.tables[0])
-    rows = [row for t in page.tables for row in t.rows]
-    top = [row for row in words.ranked(main.rows) if row.rank and row.rank[0] == 1]
-    sure = [row for row in words.ranked(main.rows) if words.is_sure(row)]
-    better = [row.label for row in sure if (row.p_better or 0) > 0.5]
-    worse = [row.label for row in sure if (row.p_better or 0) < 0.5]
+    ranked = words.ranked(main.rows)
+    sure = [row for row in ranked if words.is_sure(row)]
+    return Verdicts(
+        top=[row.label for row in ranked if row.rank and row.rank[0] == 1],
+        better=[row.label for row in sure if (row.p_better or 0) > 0.5],
+        worse=[row.label for row in sure if (row.p_better or 0) < 0.5],
+    )
+
+
+def _row(page: BoardPage) -> tuple[str, ...]:
+    found, rows = verdicts(page), [row for t in page.tables for row in t.rows]
     return (
         f"[{text(page.protocol.name)}]({page.name}.md)",
         text(" + ".join(f.modality for f in page.features)),
-        _list([row.label for row in top]),
-        _list(better),
-        _list(worse),
+        _list(found.top),
+        _list(found.better),
+        _list(found.worse),
         f"{count(sum(row.done for row in rows))}/{count(sum(row.planned for row in rows))}",
         page.newest or DASH,
     )

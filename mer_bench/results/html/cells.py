@@ -1,0 +1,81 @@
+"""What stands in the cells of the HTML tables: the words of the markdown pages, as plain text for Jinja to escape."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mer_bench.results.markdown import DASH, count, number, text
+from mer_bench.results.model import BoardPage, BoardRow, BoardTable
+from mer_bench.results.pages import words
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a main table.
+
+    Attributes:
+        key: what it shows, by the name in the model; the script sorts by it.
+        title: in the header.
+        cell: what stands in a row.
+    """
+
+    key: str
+    title: str
+    cell: Callable[[BoardRow], str]
+
+
+def plain(safe: str) -> str:
+    """What a reader sees of text that was made safe for markdown: without entities, hidden characters marked."""
+    return html.unescape(safe)
+
+
+def shown(value: str) -> str:
+    """Any text as a reader shall see it."""
+    return plain(text(value))
+
+
+def columns(page: BoardPage, found: BoardTable) -> list[Column]:
+    """The columns of a table, without those in which no row has anything."""
+    scale = page.scale
+    every = [
+        Column("rank", "rank", words.rank),
+        Column("label", "method", lambda row: shown(row.label)),
+        Column("score", plain(words.column(scale)), lambda row: words.score(scale, row)),
+        Column("difference", "Δ concat", lambda row: words.interval(scale, row.difference, sign=True)),
+        Column("p", "p", lambda row: plain(words.p_value(row))),
+        Column("p_better", "P(better)", lambda row: number(row.p_better, 3)),
+        Column("seed_sd", "seed SD", lambda row: words.value(scale, row.seed_sd)),
+        Column("gain", "interaction gain", lambda row: words.interval(scale, row.gain, sign=True)),
+        Column("missing_auc", "missing AUC", lambda row: words.interval(scale, row.missing_auc)),
+        Column("worst_group", "worst group", lambda row: words.value(scale, row.worst_group)),
+        Column("parameters", "parameters", lambda row: count(row.parameters)),
+        Column("train_seconds", "s / run", lambda row: number(row.train_seconds, 1)),
+        Column("done", "runs", lambda row: f"{row.done}/{row.planned}"),
+        Column("badges", "badges", lambda row: shown(", ".join(row.badges)) or DASH),
+    ]
+    return [c for c in every if c.key == "label" or any(c.cell(row) != DASH for row in found.rows)]
+
+
+def metric_table(page: BoardPage, found: BoardTable) -> tuple[list[str], list[list[str]]] | None:
+    """Header and rows of the metrics that never rank; None where the protocol has one only."""
+    others = [m for m in page.protocol.metrics if m != page.protocol.primary]
+    body = [
+        [shown(row.label), *(words.value(page.scales[m], row.metrics.get(m)) for m in others)] for row in found.rows
+    ]
+    return (["method", *(plain(words.column(page.scales[m])) for m in others)], body) if others else None
+
+
+def fold_table(page: BoardPage, found: BoardTable, most: int) -> tuple[list[str], list[list[str]]] | None:
+    """Header and rows of the scores by fold; None where there is one fold, or more than `most`."""
+    if not 1 < page.protocol.folds <= most:
+        return None
+    body = [[shown(row.label), *(words.value(page.scale, x) for x in row.folds)] for row in found.rows]
+    return ["method", *(f"fold {fold}" for fold in range(page.protocol.folds))], body
+
+
+def listed(labels: Sequence[str], most: int = 6) -> str:
+    """The first labels, and how many more there are."""
+    more = f" and {len(labels) - most} more" if len(labels) > most else ""
+    return shown(", ".join(labels[:most])) + more if labels else DASH

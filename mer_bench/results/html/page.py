@@ -1,0 +1,173 @@
+"""One HTML file for all boards of one kind. It works without JavaScript, and never asks a network for anything."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+
+from mer_bench.results.html import cells
+from mer_bench.results.html.pictures import pictures
+from mer_bench.results.markdown import DASH, count, number
+from mer_bench.results.model import Board, BoardPage, BoardTable
+from mer_bench.results.pages import words
+from mer_bench.results.pages.board_page import FOLDS_SHOWN, RULES
+from mer_bench.results.pages.index import verdicts
+from mer_bench.results.schema import plain
+from mer_bench.results.tables import REFERENCE
+
+NAME = "leaderboard.html"
+CAPTIONS = {
+    "forest": "Scores with their 95 % intervals",
+    "pareto": "Score against training time; filled: nothing is both faster and better",
+    "missing": "Score as modalities go missing",
+}
+
+
+def render(board: Board, other: str) -> str:
+    """The file.
+
+    Args:
+        board: of real or of invented data; the two never share a file.
+        other: where the file of the other kind lies.
+    """
+    drawn = {page.name: pictures(page) for page in board.pages}
+    styles = sorted({one.style for by_variant in drawn.values() for found in by_variant.values() for one in found})
+    # pictures bring their style; nested, it reaches nothing else
+    style = _shipped("page.css") + "".join(f"figure svg{{{one}}}\n" for one in styles)
+    script = _shipped("page.js")
+    rows = [row for page in board.pages for table in page.tables for row in table.rows]
+    return _template().render(
+        mark=words.MARK.strip(),
+        policy=_policy(style, script),
+        style=style,
+        script=script,
+        data=embedded(board),
+        board=board,
+        other=other,
+        dash=DASH,
+        overview=[_overview(page) for page in board.pages],
+        pages=[_page(page, drawn[page.name]) for page in board.pages],
+        left_out=[(cells.shown(one.record), cells.shown(one.reason)) for one in board.left_out],
+        badges_used=[cells.plain(line[2:]).split(": ", 1) for line in words.legend(rows).splitlines()],
+    )
+
+
+def embedded(board: Board) -> str:
+    """The model for the script. JSON in which nothing can end the element that holds it.
+
+    Pairs are by far the most: they name their rows by position, as ``[first, second, value, low, high, p, p_better]``.
+    """
+    content = plain(board)
+    for page in content["pages"]:
+        for table in page["tables"]:
+            place = {row["key"]: i for i, row in enumerate(table["rows"])}
+            table["pairs"] = [
+                [place[x["first"]], place[x["second"]], *x["difference"].values(), x["p"], x["p_better"]]
+                for x in table["pairs"]
+            ]
+    content["reference"] = REFERENCE
+    written = json.dumps(content, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return written.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing from anywhere; only this style and this script."""
+    return (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none'; "
+        "form-action 'none'; require-trusted-types-for 'script'"
+    )
+
+
+def _hash(content: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
+@cache
+def _shipped(name: str) -> str:
+    return (resources.files(__package__) / name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_shipped("page.html.j2"))
+
+
+def _overview(page: BoardPage) -> dict[str, Any]:
+    """A line of the list of boards."""
+    found, rows = verdicts(page), [row for table in page.tables for row in table.rows]
+    return {
+        "name": page.name,
+        "protocol": cells.shown(page.protocol.name),
+        "modalities": cells.shown(" + ".join(f.modality for f in page.features)),
+        "top": cells.listed(found.top),
+        "better": cells.listed(found.better),
+        "worse": cells.listed(found.worse),
+        "runs": f"{count(sum(row.done for row in rows))}/{count(sum(row.planned for row in rows))}",
+        "newest": page.newest or DASH,
+    }
+
+
+def _page(page: BoardPage, drawn: dict[str, Any]) -> dict[str, Any]:
+    """What the template shows of a board."""
+    protocol = page.protocol
+    sizes = "; ".join(f"{part} {' to '.join(map(count, numbers))}" for part, numbers in page.items.items())
+    direction = "higher" if page.scale.higher_is_better else "lower"
+    return {
+        "name": page.name,
+        "title": cells.plain(words.heading(page)),
+        "legacy": protocol.legacy,
+        "note": cells.shown(protocol.note),
+        "facts": {
+            "Ranked by": f"{cells.shown(protocol.primary)} on the test part, {direction} is better",
+            "Planned": f"{protocol.folds} x {len(protocol.seeds)} = {count(protocol.folds * len(protocol.seeds))} "
+            "runs (folds x seeds)",
+            "Intervals": f"{RULES[protocol.statistics]}; independent unit: {cells.shown(protocol.cluster)}",
+            "Items": cells.shown(sizes) or DASH,
+            "Features": cells.shown("; ".join(f"{f.modality} {f.extractor or DASH} ({f.dim})" for f in page.features)),
+            "Protocol": f"{protocol.hash}, feature file {page.data[:16]}, newest record {page.newest or DASH}",
+        },
+        "tables": [_table(page, table, drawn[table.variant]) for table in page.tables],
+    }
+
+
+def _table(page: BoardPage, table: BoardTable, drawn: list[Any]) -> dict[str, Any]:
+    """What the template shows of one variant of the settings."""
+    columns = cells.columns(page, table)
+    absent = [f"control {cells.shown(slug)} was not run" for slug in table.absent]
+    return {
+        "variant": cells.shown(table.variant),
+        "columns": columns,
+        "rows": [
+            {"quiet": row.rank is None, "cells": [(column.key, column.cell(row)) for column in columns]}
+            for row in table.rows
+        ],
+        "resolution": _resolution(page, table),
+        "alarms": [cells.shown(alarm) for alarm in table.alarms],
+        "problems": [*absent, *map(cells.shown, table.problems)],
+        "pictures": [{"caption": CAPTIONS.get(one.kind, one.kind), "markup": one.markup} for one in drawn],
+        "more": {
+            "Other metrics, never used for ranks": cells.metric_table(page, table),
+            f"{cells.plain(words.column(page.scale))} by fold, mean over seeds": cells.fold_table(
+                page, table, FOLDS_SHOWN
+            ),
+        },
+    }
+
+
+def _resolution(page: BoardPage, table: BoardTable) -> str:
+    found, unit = table.resolution, " points" if page.scale.unit else ""
+    if found is None:
+        return "Fewer than two ranked methods: nothing can be resolved."
+    single, adjusted = (f"{words.value(page.scale, x)}{unit}" for x in (found.single, found.adjusted))
+    return (
+        f"Differences below {single} cannot be resolved here (80 % power, one comparison); with Holm over "
+        f"{found.comparisons} comparisons, below {adjusted}, since an observed difference then needs "
+        f"{number(found.factor, 2)} standard errors."
+    )
