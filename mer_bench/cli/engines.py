@@ -119,7 +119,8 @@ def _local(options: argparse.Namespace, ledger: Ledger, target: str, given: Mapp
     places = slots(options.workers, gpus, options.slots_per_gpu)
     if options.stack is not None and options.stack < 1:
         raise UserError(f"--stack must be at least 1, got {options.stack}")
-    room = (options.stack or (STACK if gpus else 1)) if target == TARGET else 1
+    alone = target != TARGET or given.get("track", "csv") != "csv"  # trials are not tested; a stack is not tracked
+    room = 1 if alone else options.stack or (STACK if gpus else 1)
     return LocalEngine(ledger, places, target, given, PRELOAD, room=room, together=TOGETHER)
 
 

@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from mer_bench import recipes
-from mer_bench.cli import fit
+from mer_bench.cli import engines, fit
 from mer_bench.cli import search as command
 from mer_bench.cli.sweep import main
+from mer_bench.cli.sweep import options_of as main_options
 from mer_bench.cli.trial import work
 from mer_bench.data.corpora import find_protocol
 from mer_bench.data.splits import make_split, search_fold
@@ -21,6 +22,7 @@ from mer_bench.merh5 import Contents, FeatureFile, Labels, Modality, write
 from mer_bench.protocol import searched
 from mer_bench.runs import plan, row_hash
 from mer_bench.sweep import trials, winners
+from mer_bench.sweep.ledger import Ledger
 from mer_bench.sweep.plan import make_plan, read
 from mer_bench.sweep.search import Need, advance
 from mer_bench.sweep.space import Search, targets
@@ -277,3 +279,15 @@ def test_looking_at_a_search_writes_nothing(home, capsys):
     shown = capsys.readouterr()
     assert "search of 8 trials: 8 go on next" in shown.out and "no settings to search" in shown.err
     assert not Path("runs").exists()
+
+
+def test_trials_and_tracked_runs_never_train_as_a_stack(home):
+    """A stack leaves records, so a trial in one would be tested; and it has no tracker."""
+    options = main_options(["s", "--cpu", "--workers", "1", "--stack", "4"])
+    ledger = Ledger("runs")
+
+    def room(target: str, **given: str) -> int:
+        return engines.ENGINES["local"](options, ledger, target, given).places[0].room
+
+    assert room(engines.TARGET) == room(engines.TARGET, track="csv") == 4
+    assert room(command.TARGET) == room(engines.TARGET, track="wandb") == 1
