@@ -36,6 +36,11 @@ def shown(value: str) -> str:
     return plain(text(value))
 
 
+def spans(sentence: str) -> list[tuple[bool, str]]:
+    """A sentence of a markdown page as stretches of plain text, each with whether it is strong."""
+    return [(bool(i % 2), plain(part)) for i, part in enumerate(sentence.strip().split("**")) if part]
+
+
 def columns(page: BoardPage, found: BoardTable) -> list[Column]:
     """The columns of a table, without those in which no row has anything."""
     scale = page.scale

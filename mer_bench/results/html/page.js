@@ -322,7 +322,7 @@
     const content = lines.map((line) => line.map(quoted).join(",")).join("\n") + "\n";
     const address = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
     el("a", { href: address, download: `${state.board}.csv` }).click();
-    URL.revokeObjectURL(address);
+    setTimeout(() => URL.revokeObjectURL(address), 1000);
   }
 
   // all together -----------------------------------------------------------------------------------------------------
@@ -344,14 +344,14 @@
   }
 
   for (const key of FILTERS) {
-    $(key).addEventListener("input", () => {
+    $(key).addEventListener(key === "find" ? "input" : "change", () => {
       state[key] = $(key).value;
       write();
       showRows();
     });
   }
   for (const key of ["a", "b"]) {
-    $(key).addEventListener("input", () => {
+    $(key).addEventListener("change", () => {
       state[key] = $(key).value;
       write();
       compare();

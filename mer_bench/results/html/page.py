@@ -13,10 +13,10 @@ from jinja2 import Environment, StrictUndefined, Template
 
 from mer_bench.results.html import cells
 from mer_bench.results.html.pictures import pictures
-from mer_bench.results.markdown import DASH, count, number
+from mer_bench.results.markdown import DASH, count
 from mer_bench.results.model import Board, BoardPage, BoardTable
 from mer_bench.results.pages import words
-from mer_bench.results.pages.board_page import FOLDS_SHOWN, RULES
+from mer_bench.results.pages.board_page import FOLDS_SHOWN, RULES, resolution, verdict
 from mer_bench.results.pages.index import verdicts
 from mer_bench.results.schema import plain
 from mer_bench.results.tables import REFERENCE
@@ -51,6 +51,7 @@ def render(board: Board, other: str) -> str:
         board=board,
         other=other,
         dash=DASH,
+        sure_if=words.SURE_IF,
         overview=[_overview(page) for page in board.pages],
         pages=[_page(page, drawn[page.name]) for page in board.pages],
         left_out=[(cells.shown(one.record), cells.shown(one.reason)) for one in board.left_out],
@@ -140,6 +141,7 @@ def _page(page: BoardPage, drawn: dict[str, Any]) -> dict[str, Any]:
 def _table(page: BoardPage, table: BoardTable, drawn: list[Any]) -> dict[str, Any]:
     """What the template shows of one variant of the settings."""
     columns = cells.columns(page, table)
+    sentences = verdict(page.scale, table), resolution(page.scale, table)
     absent = [f"control {cells.shown(slug)} was not run" for slug in table.absent]
     return {
         "variant": cells.shown(table.variant),
@@ -148,7 +150,7 @@ def _table(page: BoardPage, table: BoardTable, drawn: list[Any]) -> dict[str, An
             {"quiet": row.rank is None, "cells": [(column.key, column.cell(row)) for column in columns]}
             for row in table.rows
         ],
-        "resolution": _resolution(page, table),
+        "sentences": [cells.spans(said) for said in sentences if said],
         "alarms": [cells.shown(alarm) for alarm in table.alarms],
         "problems": [*absent, *map(cells.shown, table.problems)],
         "pictures": [{"caption": CAPTIONS.get(one.kind, one.kind), "markup": one.markup} for one in drawn],
@@ -159,15 +161,3 @@ def _table(page: BoardPage, table: BoardTable, drawn: list[Any]) -> dict[str, An
             ),
         },
     }
-
-
-def _resolution(page: BoardPage, table: BoardTable) -> str:
-    found, unit = table.resolution, " points" if page.scale.unit else ""
-    if found is None:
-        return "Fewer than two ranked methods: nothing can be resolved."
-    single, adjusted = (f"{words.value(page.scale, x)}{unit}" for x in (found.single, found.adjusted))
-    return (
-        f"Differences below {single} cannot be resolved here (80 % power, one comparison); with Holm over "
-        f"{found.comparisons} comparisons, below {adjusted}, since an observed difference then needs "
-        f"{number(found.factor, 2)} standard errors."
-    )

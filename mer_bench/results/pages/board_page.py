@@ -35,7 +35,7 @@ def render(page: BoardPage, *, synthetic: bool) -> str:
     for found in page.tables:
         parts.append(f"## Settings: {text(found.variant)}\n")
         parts += [f"**Wrong:** {text(alarm)}.\n" for alarm in found.alarms]
-        parts += [_verdict(page.scale, found), _resolution(page.scale, found), _main(page, found)]
+        parts += [verdict(page.scale, found), resolution(page.scale, found), _main(page, found)]
         parts.append(_pictures(page, found))
         parts += [_metrics(page, found), _folds(page, found), _problems(found)]
     parts.append("## Badges\n\n" + (words.legend(row for t in page.tables for row in t.rows) or "None in use.\n"))
@@ -71,7 +71,7 @@ def _features(page: BoardPage) -> str:
     return table(("modality", "features", "dim"), rows, left=2)
 
 
-def _verdict(scale: Scale, found: BoardTable) -> str:
+def verdict(scale: Scale, found: BoardTable) -> str:
     """Which ranked methods are known to differ from the reference, in words."""
     rows = [row for row in words.ranked(found.rows) if row.difference is not None]
     if not rows:
@@ -90,7 +90,8 @@ def _named(scale: Scale, rows: list[BoardRow]) -> str:
     return ", ".join(named) or "none"
 
 
-def _resolution(scale: Scale, found: BoardTable) -> str:
+def resolution(scale: Scale, found: BoardTable) -> str:
+    """How large a difference has to be, in words."""
     if found.resolution is None:
         return "Fewer than two ranked methods: nothing can be resolved.\n"
     r, unit = found.resolution, " points" if scale.unit else ""
