@@ -67,7 +67,7 @@ def main(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mer-bench leaderboard",
-        description="Make a leaderboard from records: markdown pages, CSV, JSON and pictures.",
+        description="Make a leaderboard from records: markdown pages, one HTML file, CSV, JSON and pictures.",
     )
     parser.add_argument(
         "--records",

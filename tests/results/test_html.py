@@ -15,6 +15,8 @@ from mer_bench.results.building import build
 from mer_bench.results.facts import Confusion, Feature
 from mer_bench.results.html import page as offline
 from mer_bench.results.leaderboard import render, write_files
+from mer_bench.results.model import LeftOut
+from mer_bench.results.same_numbers import Same
 from tests.results.factory import AUDIO, PROTOCOL, runs
 from tests.results.html_pages import Document, two_boards
 from tests.results.test_leaderboard import SIZES, SKILLS, loaded, numbers_in, spread, table_of
@@ -160,6 +162,14 @@ def test_hostile_names_change_nothing_but_their_own_text():
         assert page.shape == plain.shape, name
         assert page.tables("main")[0][0]["method"] == " ".join(name.split()).replace("@", "\uff20")
         assert page.data["pages"][0]["tables"][0]["rows"][0]["title"] == name
+
+
+def test_what_was_left_out_and_what_counts_as_current_is_said():
+    board = build(loaded(table_of({"concat": 0.5})), synthetic=False)
+    same, left = Same("a" * 64, "b" * 64, "foal", "c" * 64), LeftOut("x/record.json", "no <metrics>")
+    page = Document(offline.render(dataclasses.replace(board, same=(same,), left_out=(left,)), "x.html"))
+    lines = [text for _, text in page.all("li")]
+    assert lines[-2:] == [f"foal: {'a' * 16} and {'b' * 16}, run {'c' * 16}", "x/record.json: no <metrics>"]
 
 
 def test_a_foreign_page_is_not_replaced(tmp_path, files):

@@ -209,6 +209,8 @@ def test_filters_and_the_state_in_the_address(page):
     assert page.rows() == kept and page.find("#compared").text == compared and "Foal minus Concat" in compared
     page.open(f"#{BOARDS[0]}&show=nonsense&sort=nonsense&a=nonsense&find=incomplete")
     assert page.rows() == ["Late"] and page.find("#a").get_attribute("value") == ""
+    page.open("#%&%=%")
+    assert page.find("#count").text == "7 of 7 rows"
 
 
 def test_comparing(page):
@@ -321,6 +323,14 @@ def test_saving_what_is_shown(page, tmp_path):
     assert [line["method"] for line in lines] == page.rows() and len(lines) == 4
     table = [row for row in page.table()["rows"] if row["rank"]]
     assert [numbers_in(line["UA % ↑"]) for line in lines] == [spread(row["score"], 2) for row in table]
+
+
+def test_a_board_without_records(browser, tmp_path):
+    board = build(loaded([]), synthetic=False)
+    page = Page(browser, tmp_path, {offline.NAME: offline.render(board, "x.html"), "board.json": to_json(board)})
+    page.complaints()
+    page.open()
+    assert "No records yet." in page.find("main").text and page.violations() == page.complaints() == []
 
 
 def test_hostile_names_stay_text(browser, tmp_path):

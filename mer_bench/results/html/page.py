@@ -22,6 +22,8 @@ from mer_bench.results.schema import plain
 from mer_bench.results.tables import REFERENCE
 
 NAME = "leaderboard.html"
+#: files of the script, in the order in which they build on each other
+SCRIPT = ("build", "state", "rows", "compare", "save", "start")
 CAPTIONS = {
     "forest": "Scores with their 95 % intervals",
     "pareto": "Score against training time; filled: nothing is both faster and better",
@@ -40,7 +42,7 @@ def render(board: Board, other: str) -> str:
     styles = sorted({one.style for by_variant in drawn.values() for found in by_variant.values() for one in found})
     # pictures bring their style; nested, it reaches nothing else
     style = _shipped("page.css") + "".join(f"figure svg{{{one}}}\n" for one in styles)
-    script = _shipped("page.js")
+    script = _script()
     rows = [row for page in board.pages for table in page.tables for row in table.rows]
     return _template().render(
         mark=words.MARK.strip(),
@@ -54,6 +56,7 @@ def render(board: Board, other: str) -> str:
         sure_if=words.SURE_IF,
         overview=[_overview(page) for page in board.pages],
         pages=[_page(page, drawn[page.name]) for page in board.pages],
+        same=board.same,
         left_out=[(cells.shown(one.record), cells.shown(one.reason)) for one in board.left_out],
         badges_used=[cells.plain(line[2:]).split(": ", 1) for line in words.legend(rows).splitlines()],
     )
@@ -92,6 +95,12 @@ def _hash(content: str) -> str:
 @cache
 def _shipped(name: str) -> str:
     return (resources.files(__package__) / name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    """All parts in one scope, so that nothing of it is seen outside."""
+    parts = "\n".join(_shipped(f"script/{name}.js") for name in SCRIPT)
+    return f'\n"use strict";\n(() => {{\n{parts}}})();\n'
 
 
 @cache
