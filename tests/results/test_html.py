@@ -162,6 +162,8 @@ def test_hostile_names_change_nothing_but_their_own_text():
         assert page.shape == plain.shape, name
         assert page.tables("main")[0][0]["method"] == " ".join(name.split()).replace("@", "\uff20")
         assert page.data["pages"][0]["tables"][0]["rows"][0]["title"] == name
+        (raw,) = [text for attributes, text in page.all("script") if attributes.get("id") == "data"]
+        assert not set("<>&") & set(raw)
 
 
 def test_what_was_left_out_and_what_counts_as_current_is_said():
