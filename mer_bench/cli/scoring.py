@@ -17,6 +17,7 @@ from mer_bench.data.views import frame_offsets
 from mer_bench.merh5 import FeatureFile
 from mer_bench.results import atomic, record
 from mer_bench.results.predictions import Predictions
+from mer_bench.results.provenance import is_stale
 from mer_bench.results.scores import PROJECTION, Scores, score_run
 from mer_bench.runs import Run, row_hash
 from mer_bench.training.projection import additive_projection
@@ -192,4 +193,7 @@ def summary_lines(path: Path) -> str:
     others = {c: v for c, v in found.metrics.items() if c != "full" and not c.startswith(("missing_", "emap"))}
     for condition, values in others.items():
         lines.append(f"  {condition:<14} {found.protocol.primary} {values[found.protocol.primary]:.4f}")
-    return "\n".join([*lines, f"record      {path}"])
+    lines.append(f"record      {path}")
+    if is_stale(found.code):
+        lines.append("stale       the code of this run has changed since; name another --runs folder to run it again")
+    return "\n".join(lines)

@@ -68,12 +68,17 @@ def test_a_method_is_asked_once_for_each_subset(home):
     assert not np.array_equal(outputs["only_audio/emotion"], outputs["full/emotion"])
 
 
-def test_a_recorded_run_is_not_trained_again(home, capsys):
+def test_a_recorded_run_is_not_trained_again(home, capsys, monkeypatch):
     assert main(FIT) == 0
     before = (folder() / "record.json").stat().st_mtime_ns
     capsys.readouterr()
     assert main(FIT) == 0
-    assert "already recorded" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "already recorded" in said and "stale" not in said
+    with monkeypatch.context() as patch:
+        patch.setattr("mer_bench.cli.scoring.is_stale", lambda code: True)
+        assert main(FIT) == 0
+    assert "the code of this run has changed since" in capsys.readouterr().out
     assert (folder() / "record.json").stat().st_mtime_ns == before
     assert main([*FIT, "--seed", "1"]) == 0
     assert len(list(Path("runs").rglob("record.json"))) == 2
