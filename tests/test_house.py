@@ -194,7 +194,7 @@ def _imported(tree: ast.Module) -> set[str]:
             names |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             names.add(node.module.split(".")[0])
-    return names - set(sys.stdlib_module_names) - {"mer_bench", "tests"}
+    return names - set(sys.stdlib_module_names) - {"mer_bench", "tests", "benchmarks"}
 
 
 def _declared(*groups: list[str]) -> set[str]:
