@@ -18,7 +18,7 @@ from mer_bench.types import Batch, Features, Masked, Outputs, Tasks
 class MBT(FusionMethod):
     """A transformer per modality; in the upper layers they exchange what fits into a few tokens.
 
-    Sources: section 3 and the authors' code, github.com/google-research/scenic, projects/mbt: pre-LN layers
+    Source: the authors' code, github.com/google-research/scenic, projects/mbt (the paper was not read): pre-LN layers
     with GELU and weights of their own for each modality; from the fusion layer on, each modality attends to its own
     tokens and the bottleneck, whose copies are then averaged over the modalities; a class token per modality, one
     normalisation and one linear answer for all, averaged over the modalities (taken before the answer, which being
@@ -41,7 +41,7 @@ class MBT(FusionMethod):
         dim: width of the tokens (ours).
         layers: of each transformer (ours).
         fusion_layer: layers before the bottleneck is seen; below `layers` (ours).
-        bottlenecks: tokens of the bottleneck (4 in the paper).
+        bottlenecks: tokens of the bottleneck (4 in the code).
         heads: of attention; divides `dim` (ours).
         dropout: in the layers (ours).
 
