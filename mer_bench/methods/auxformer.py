@@ -63,7 +63,7 @@ class AuxFormer(FusionMethod):
     ) -> None:
         super().__init__(features, tasks)
         self.frames = level_of(tasks) == "frame"
-        self.project = nn.ModuleDict({m: nn.Linear(spec.dim, dim, bias=False) for m, spec in features.items()})
+        self.encoders = nn.ModuleDict({m: nn.Linear(spec.dim, dim, bias=False) for m, spec in features.items()})
         self.pairs = list(permutations(range(len(features)), 2))
         n, wide = len(features), len(features) * dim
 
@@ -87,7 +87,7 @@ class AuxFormer(FusionMethod):
     def forward(self, batch: Batch) -> Outputs:
         """Logits by task; hidden: ``<m>`` (its auxiliary network), ``fused``, ``logits/<m>/<task>``."""
         x = padded_stack(
-            [Masked(project(zeroed(batch.inputs[m])), batch.inputs[m].mask) for m, project in self.project.items()]
+            [Masked(encoder(zeroed(batch.inputs[m])), batch.inputs[m].mask) for m, encoder in self.encoders.items()]
         )
         mask = torch.cat((x.mask, x.mask), dim=1)
         seen, alone = self._remember(torch.cat((self._look(x), x.values), dim=1), mask).chunk(2, dim=1)
@@ -95,14 +95,14 @@ class AuxFormer(FusionMethod):
             alone = self._remember(alone, x.mask)
         joined = torch.cat(self._read(seen, x.mask).unbind(0), dim=-1)
         read = self._read(alone, x.mask)
-        hidden = dict(zip(self.project, (read + self.auxiliary(read)).unbind(0), strict=True))
+        hidden = dict(zip(self.encoders, (read + self.auxiliary(read)).unbind(0), strict=True))
         answers = {m: self.auxiliary_heads(h) for m, h in hidden.items()}
-        hidden |= {f"logits/{m}/{task}": y for m in self.project for task, y in answers[m].items()}
+        hidden |= {f"logits/{m}/{task}": y for m in self.encoders for task, y in answers[m].items()}
         hidden["fused"] = joined + self.main(joined)
         logits = self.heads(hidden["fused"])
         if not self.training:
             there = (x.mask if self.frames else x.mask.any(-1)).unsqueeze(-1)  # (modalities, batch[, time], 1)
-            alone_by_task = {t: torch.stack([answers[m][t] for m in self.project]) for t in logits}
+            alone_by_task = {t: torch.stack([answers[m][t] for m in self.encoders]) for t in logits}
             logits = {t: (y + (alone_by_task[t] * there).sum(0)) / (1 + there.sum(0)) for t, y in logits.items()}
         return Outputs(logits, hidden)
 
@@ -113,7 +113,7 @@ class AuxFormer(FusionMethod):
         source_mask = torch.stack([x.mask[b] for _, b in self.pairs])
         for layer in self.cross:
             query = layer(query, source, source_mask)
-        return self.norm_cross(query).unflatten(0, (len(self.project), -1)).mean(1)  # pairs: sorted by who looks
+        return self.norm_cross(query).unflatten(0, (len(self.encoders), -1)).mean(1)  # pairs: sorted by who looks
 
     def _remember(self, x: Tensor, mask: Tensor) -> Tensor:
         """The self-attention transformer of each modality, (modalities, batch, time, dim) to the same shape."""

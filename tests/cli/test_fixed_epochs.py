@@ -47,6 +47,7 @@ def test_the_last_epoch_is_scored(home: Path, capsys: pytest.CaptureFixture[str]
         "val_score": None,
         "chosen_epoch": EPOCHS - 1,
         "epochs": EPOCHS,
+        "ledger": "",
     }
     assert record["items"] == {"train": 48, "validation": 0, "test": 24}
     with (path.parent / "metrics.csv").open(newline="") as stream:

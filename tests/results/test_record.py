@@ -349,8 +349,7 @@ def test_records_need_neither_numpy_nor_torch(tmp_path):
     write_record(tmp_path / "run", FULL)
     code = (
         "import sys; from pathlib import Path; from mer_bench.results.record import read_records;"
-        "from mer_bench.cli.leaderboard import main;"
-        f"assert main(['--records', {str(tmp_path)!r}, '--out', {str(tmp_path / 'out')!r}]) == 0;"
+        f"assert len(read_records(Path({str(tmp_path)!r}))[0]) == 1;"
         "assert not {'numpy', 'torch', 'yaml', 'scipy'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
