@@ -3,7 +3,7 @@
 The members share method, shapes and everything else that fixes the sequence of operations; fold, seed, order of the
 items, learning rate, weight decay, dropout, early stopping and the best epoch are each member's own. All of them go
 through their epochs side by side. A member whose epoch has fewer steps pauses at its end; one that stops leaves its
-place to the next in the queue; when the queue is empty and half of the places are, the stack is halved.
+place to the next in the queue; when the queue is empty, the stack shrinks.
 
 In float64 and without dropout a member equals the run alone (the same batches, draws, rate and order), as the tests
 show to 1e-10. Dropout masks differ from those of the run alone, and so does rounding in float32.
@@ -106,8 +106,10 @@ class Member:
         if selection > self.best[1]:
             self.best, self.waited = (self.epoch - 1, selection), 0
             return True
-        # like early stopping, which sees no hope in a score that is not finite
-        self.waited = self.waited + 1 if math.isfinite(selection) else self.patience
+        if math.isfinite(selection):
+            self.waited += 1
+        else:  # like early stopping, which sees no hope in such a score; without an epoch to go back to, nothing is left
+            self.waited, self.diverged = self.patience, self.best[0] < 0
         return False
 
 
@@ -237,7 +239,6 @@ class Population:
                 self._place(k, self.queue.pop(0))
                 staying.append(k)
         if len(staying) < len(self.active):
-            # a stack that is half empty is rebuilt; before that, places of the ended ones would cost a rebuild each
             self.active = [self.active[k] for k in staying]
             self.flat.select(staying)
             self.optimizer.select(staying)
@@ -248,7 +249,7 @@ class Population:
         """A new member takes row k."""
         self.active[k] = member
         with torch.no_grad():
-            self.flat.values[k] = self.flat.flatten(member.objective)
+            self.flat.values[k] = self.best[k] = self.flat.flatten(member.objective)
             for name, x in member.objective.named_buffers():
                 self.buffers[name][k] = x
         self.optimizer.reset(k, member.optimizer.param_groups[0])

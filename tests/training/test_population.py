@@ -135,6 +135,27 @@ def test_a_member_that_diverges_leaves_the_others_alone(root):
             assert (x - y).norm() <= 1e-10 * y.norm()
 
 
+class Hopeless:
+    """Judges every epoch by a score that is not finite."""
+
+    def keep(self, condition, rows, logits, targets):
+        pass
+
+    def judged(self):
+        return {"val/selection": float("nan")}
+
+
+def test_without_a_finite_score_a_run_has_diverged_and_takes_no_weights_of_another(root):
+    built = [command(root, "concat", *case) for case in CASES[:2]]
+    first, second = (member(b, str(k), k) for k, b in enumerate(built))
+    second.val, second.judge = built[1].datamodule.eval_blocks("val"), Hopeless()
+    before = [p.detach().clone() for p in second.objective.parameters()]
+    joined = join([b.datamodule.store for b in built])
+    Population([first, second], joined, width=1, clip=built[0].model.clip, ended=lambda m: None).run()
+    assert second.diverged and second.epoch == 1 and not first.diverged
+    assert all(torch.equal(x, y) for x, y in zip(before, second.objective.parameters(), strict=True))
+
+
 @pytest.mark.parametrize("optimizer", ["AdamW", "Adam", "SGD"])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_flat_optimisers_are_those_of_torch(optimizer, momentum):
