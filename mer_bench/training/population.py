@@ -108,7 +108,7 @@ class Member:
             return True
         if math.isfinite(selection):
             self.waited += 1
-        else:  # like early stopping, which sees no hope in such a score; without an epoch to go back to, nothing is left
+        else:  # like early stopping, which sees no hope in such a score; with no epoch to go back to, nothing is left
             self.waited, self.diverged = self.patience, self.best[0] < 0
         return False
 
