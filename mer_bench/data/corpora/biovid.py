@@ -7,6 +7,7 @@ import dataclasses
 from mer_bench.protocol import Condition, Corpus, GroupKFold, ItemKFold, LeaveOneGroupOut, OfficialTable, Protocol
 from mer_bench.types import TaskSpec
 
+MISSING = Condition("missing", (0.1, 0.2, 0.3, 0.4, 0.5))
 BINARY = TaskSpec("multiclass", ("BL1", "PA4"), labels="pain_binary")
 
 BIOVID_A_BINARY = Protocol(
@@ -20,7 +21,7 @@ BIOVID_A_BINARY = Protocol(
     seeds=(0, 1, 2),
     cluster="speaker",
     statistics="C",
-    conditions=(Condition("full"), Condition("only"), Condition("no")),
+    conditions=(Condition("full"), Condition("only"), Condition("no"), MISSING),
     note="Part A, baseline against the strongest heat; leave one of 87 subjects out, eight others validate.",
 )
 
