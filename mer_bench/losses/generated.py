@@ -30,17 +30,19 @@ class GeneratedLabels(AuxLoss):
     The loss of item and modality is weighted by tanh |y_m - y|: where the two agree nothing is taught.
 
     Departures:
-    - Centres are those of the batch; the authors keep the features of all training items, and average each label over
-      the epochs. What is kept here would have to outlive the step.
+    - Centres are those of the batch, by y; the authors keep the features of all training items, take the centres of a
+      modality by the labels made for it, and average each label over the epochs, from the second on. What is kept here
+      would have to outlive the step.
     - y is counted from the middle of the task's range (0 in the paper); without a range from its training mean, and
       clamped to three standard deviations from there (ours).
     - Classes and several labels (ours): each is a label of its own, 1 or -1; the made ones, back between 0 and 1 (and
       for classes scaled to sum 1), are soft targets of the cross-entropy.
     - Only items with the label, the modality and another one count; a label of which the batch has one sign is taken
-      as it is. Losses: absolute error as in the paper. Mean over modalities and tasks.
+      as it is. Losses: absolute error as in the paper.
+    - Mean over modalities and tasks (ours); the code adds the modalities up.
 
     Args:
-        weight: factor applied by the module; 1 in the paper.
+        weight: factor applied by the module; 1 is ours, the sum of the code is the number of modalities here.
     """
 
     def bind(self, features: Features, tasks: Tasks) -> None:

@@ -25,8 +25,9 @@ class ALMT(FusionMethod):
       extra token beside them; as queries do not look at each other there, nothing that the guide says itself could
       reach it, only what it picked from the others.
     - What is found is added to the hyper tokens as they are; the code normalises them before each addition.
-    - Queries and source share a normalisation; heads are dim / heads wide everywhere (64 in the transformers of the
-      code); frames have sinusoidal positions, tokens learned ones; there is no extra token in the last layers.
+    - Queries and source share a normalisation, queries of the transformers have a bias; heads are dim / heads wide
+      everywhere (64 in the transformers of the code); frames have sinusoidal positions (in the code learned ones, for a
+      fixed length), tokens start at random instead of at zero; there is no extra token in the last layers.
     - Any number of other modalities (two in the paper); one that is absent adds nothing, and a guide that is absent
       asks the same of every item (ours).
 

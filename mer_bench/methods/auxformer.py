@@ -20,19 +20,23 @@ class AuxFormer(FusionMethod):
     """A main network fuses; beside it each modality answers alone, through a transformer that it shares with it.
 
     Source: the authors' code, github.com/ilucasgoncalves/AuxFormer (of the paper only the abstract was read):
-    convolution of width 1 without bias to a common width; crossmodal transformers with positions, as in `MulT`; a
-    self-attention transformer per modality, run once over what the modality saw and, for its auxiliary answer, three
-    times over the modality alone; the last step; residual networks of two layers (main) and three (auxiliary, the same
-    for all modalities), each with a linear answer. A third of the loss each (`UnimodalTask`); predictions are the mean
-    of all answers, at evaluation only. Training switches modalities off (`ModalityDropout`, in the YAML).
+    convolution of width 1 without bias to a common width; crossmodal transformers with positions, as in `MulT`;
+    self-attention transformers without positions, run once over what a modality saw and three times over the modality
+    alone, for its auxiliary answer; the last step; residual networks of two layers (main) and three (auxiliary, the
+    same for all modalities), each with a linear answer. A third of the loss each (`UnimodalTask`); predictions are the
+    mean of all answers, at evaluation only. Training switches modalities off (`ModalityDropout`, in the YAML).
 
-    Transformers of one shape are one stack (`nn.stacks`). The pairs of scaled transformers that the code builds and
-    never runs are left out.
+    Transformers of one shape are one stack (`nn.stacks`).
 
     Departures:
+    - One self-attention transformer per modality serves both (ours). The code has two, with weights of their own; that
+      over what a modality saw is scaled: each layer has a learned α, drawn between 0 and 1, and both its steps are
+      α x + (1 - α) f(x).
     - The last step is the last observed one; no mask hides the future (the code has one).
-    - Dropout lies on the result of attention and not on its weights; keys and values have no bias.
-    - Every modality is projected; the code projects audio and takes action units as they are.
+    - No dropout on the weights of attention (0.1 in self-attention in the code, beside that on its result); keys and
+      values have no bias.
+    - Every modality is projected, to the width of the later code (net/, 50); there audio is, and action units are taken
+      as they are. The code of the paper (src/) projects video to the 130 features of audio.
     - More than two modalities (ours): what a modality saw is the mean over the others.
     - An absent modality sees nothing, is zero in the main network and has no part in the mean of the answers (ours).
 

@@ -31,7 +31,7 @@ class DCA(FusionMethod):
     - Attention is the paper's; the code has two blocks of a dense co-attention whose weights act along a fixed time,
       and an audio-guided attention before them.
     - Temporal convolutional networks (`LFAN`), normalised, in place of the LSTMs of the code, before attention only, so
-      that runs can be stacked (ours).
+      that runs can be stacked (ours). The code scales its input to length 1 before them.
     - Z is divided by √dim (ours).
     - More than two modalities (ours, an extension): one W per pair, X̂_a averaged over the partners that are there.
       Without any the modality stays as it is.

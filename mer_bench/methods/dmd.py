@@ -25,15 +25,19 @@ class DMD(FusionMethod):
     transformers of MulT; gates, the concatenation and a residual network of two layers answer. Beside that every
     modality answers by itself, from its shared part (homogeneous) and from what its private part saw of the others
     (heterogeneous), and so do the shared parts together. Two graphs over the modalities weigh by item who teaches whom:
-    edge = softmax over the pairs of W [z_a; z_b] / 8, z from answer and embedding. Widths, heads, layers and
-    dropouts are those of the code for MOSI. The losses are `Decoupling`, `GraphDistillation` and `Reconstruction`.
+    edge = softmax over the pairs of W [z_a; z_b] / 8, z from answer and embedding. Widths, heads, layers,
+    `embed_dropout` and `output_dropout` are those of the code for MOSI. The losses are `Decoupling`,
+    `GraphDistillation` and `Reconstruction`.
 
     Departures (feature-level form):
     - Text is fine-tuned BERT in the paper; here any features. Projections have width 1 (5 in the code for MOSI), no
-      dropout on raw text. Attention as in `MulT`: dropout on its result, no mask of the future, the last observed step.
+      dropout on raw text. Attention as in `MulT`: no mask of the future, the last observed step.
+    - Dropout of 0.1 on what the layers of the transformers add (ours). The code for MOSI has none there, but on the
+      weights of attention: 0.3 of those that look at text and in the memories, 0.2 at audio.
     - The shared parts' own answers are read from their mean over frames; the code flattens 50 frames, which fixes the
       length.
-    - Each graph sees the embedding after the residual network, by linear maps without bias: none could change an edge.
+    - Each graph sees the embedding after the residual network (the homogeneous one of the code: its hidden layer), by
+      linear maps without bias: none could change an edge.
     - Frame-level tasks, absent modalities (no views, zero vectors) and other numbers of modalities than three are ours.
 
     Args:
@@ -43,7 +47,7 @@ class DMD(FusionMethod):
         heads: of all attention; divides `dim`.
         layers: of crossmodal and self-attention; the memory has three or as many.
         edges: widths of z for the homogeneous and the heterogeneous graph, of answer and embedding each.
-        dropout: in the transformers.
+        dropout: in the transformers (ours).
         embed_dropout: on their input.
         output_dropout: in the residual networks.
     """

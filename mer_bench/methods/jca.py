@@ -20,14 +20,16 @@ class JCA(FusionMethod):
     """Features of each modality are correlated with those of all over a short sequence, and change accordingly.
 
     Sources: the paper's equations (from accounts of it; the text itself was not read) and the authors' code,
-    github.com/praveena2j/JointCrossAttentional-AV-Fusion, `models/cam.py`.
+    `models/cam.py` of github.com/praveena2j/Joint-Cross-Attention-for-Audio-Visual-Fusion. An earlier form of that file
+    in JointCrossAttentional-AV-Fusion has the same equations with L = 8 and one target.
     With X_m (dim x L) a modality's tokens, J all of them (d x L), d = dim · modalities:
     C_m = tanh(X_m W_jm Jᵀ / √d), W_jm (L x L); H_m = ReLU(X_m W_m + C_m W_cm) with `hidden` columns; H_m W_hm + X_m.
     The result of every modality side by side, then two linear layers for each target. Widths and L are the code's.
 
     Departures:
     - Every modality's result is read, as in the paper; the code puts the visual one beside the visual input and drops
-      audio. `orig_cam.py`, which the authors' later main script runs, is another method.
+      audio. (The last version of the earlier file reads both, but its next layer still expects the other width.)
+      `orig_cam.py`, which the authors' later main script runs, is another method.
     - The weights W act along time, so sequences have a fixed length. Item-level tasks: L stretches of each modality's
       own time, answers averaged. Frame-level tasks: frames `every` apart, cut into sequences of L from the start, the
       last filled with masked steps (ours; the code has L clips of a window).

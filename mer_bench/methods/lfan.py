@@ -27,7 +27,8 @@ class LFAN(FusionMethod):
 
     Departures:
     - A linear layer brings each modality to the width of the networks, the same on all levels and for all modalities;
-      in the code widths differ and fall (512 to 128 for video). No weight normalisation.
+      in the code widths differ and fall (512 to 128 for video). No weight normalisation; convolutions start by Xavier's
+      rule for the layer as one matrix (in the code √2 times that for convolutions).
     - Layer in place of batch normalisation, so that batch mates never matter.
     - No tanh on the answer, which is for valence and arousal alone.
     - Item-level tasks: each modality on a clock of `tokens` stretches of its own time, steps averaged (ours).

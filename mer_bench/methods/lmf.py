@@ -16,27 +16,29 @@ class LMF(FusionMethod):
     """Tensor fusion whose weights are a sum of rank-one terms: fused = Σ_r w_r Π_m (W_{m,r} [1; h_m]) + b.
 
     Sources: section 3.2 of the paper and the authors' code, github.com/Justin1904/Low-rank-Multimodal-Fusion: factors
-    drawn from a normal distribution, bias zero, all of them trained. (In several later implementations the optimiser
-    never sees the factors.)
+    drawn from a normal distribution, a weight for each rank, bias zero.
 
     Departures:
-    - The encoders are those of `Concat` (ours); the code has an LSTM for text and three-layer networks for the rest.
+    - Everything is trained. The authors' scripts (MOSI, IEMOCAP) name parameters by position and train the factors, but
+      neither the ranks' weights nor the bias. (In several later implementations the optimiser never sees the factors.)
+    - The encoders are those of `Concat` (ours); the code has an LSTM and a linear layer for text, and batch
+      normalisation, dropout and three ReLU layers for the averages of the rest.
     - The fused vector, followed by dropout, feeds a linear layer per task, as in the paper's figure; in the code it
-      is the answer.
-    - Factors take Xavier's rule for each rank alone. In the code it sees one tensor of three axes, which
-      starts them much smaller.
-    - The ranks' weights start at 1 / rank instead of at random (ours: what a single output column would draw is
-      nearly zero at times).
+      is the answer, and the dropout after fusion is built but not used.
+    - Factors take Xavier's rule for each rank alone. In the code it sees one tensor (rank, in, out), whose deviation is
+      that of one rank over √out about: alike for the single answer it has there, much smaller for a wide vector.
+    - The ranks' weights start at 1 / rank instead of at random (ours: what they draw in the code is nearly zero at
+      times).
     - An absent modality is a zero vector, so its factor is the constant row (ours).
 
     Args:
         features: two or more modalities.
         tasks: any, of one level.
-        dim: width of the embeddings (ours).
+        dim: width of the embeddings (ours; searched by the authors, 4 to 16, for text 32 to 128).
         layers: transformer layers of each encoder, before the average (ours).
-        rank: number of rank-one terms (ours; searched by the authors).
+        rank: number of rank-one terms (ours; searched by the authors in 1, 4, 8, 16).
         hidden: width of the fused vector (ours).
-        dropout: in encoders and on the fused vector (ours).
+        dropout: in encoders and on the fused vector (ours; searched by the authors, in encoders only).
     """
 
     def __init__(

@@ -28,7 +28,8 @@ class LNLN(FusionMethod):
       at the proxy for every loss, so the answer's loss too makes the proxy worse.
     - Completeness is judged for each modality, by the one network; a guide that is absent counts as empty.
     - Departures of `ALMT`: shared normalisations, width of heads, positions, no extra token at the end. Transformers
-      over tokens end in a normalisation. The proxy has one set of tokens of its own (two in the code).
+      over tokens end in a normalisation. The proxy has one set of tokens of its own, drawn (two in the code, ones and
+      zeros).
 
     Args:
         features: two or more modalities.

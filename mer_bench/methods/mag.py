@@ -21,11 +21,13 @@ class MAG(FusionMethod):
 
     Sources: section 3 and the authors' code, github.com/WasifurRahman/BERT_multimodal_transformer. For a token z of
     the anchor and x_b of the others: g_b = ReLU(W_gb [x_b; z]); H = Σ_b g_b ⊙ (W_b x_b);
-    LayerNorm(z + min(β |z| / |H|, 1) H), then dropout.
+    LayerNorm(z + min(β |z| / |H|, 1) H), then dropout. β is the default of the authors' driver; the examples of their
+    README pass 0.001. The code adds 1e-6 to |H|.
 
     Departures (feature-level form):
-    - The paper's gate sits inside a fine-tuned BERT or XLNet. Here it sits on projected features, and one pre-LN
-      transformer layer takes the part of the language model above it (ours).
+    - The gate sits on the embeddings of a fine-tuned BERT, whose class token is read in the end, or within XLNet. Here
+      it sits on projected features, and one pre-LN transformer layer takes the part of the language model above it; its
+      tokens are averaged (ours).
     - The anchor is text in the paper. Here every modality is the anchor in turn, each with its own gate, and what comes
       out is averaged over the anchors that are present (ours): no modality is named and none may be missing. With
       `anchor` there is one, as in the paper; an item that lacks it is answered without input.
@@ -38,7 +40,7 @@ class MAG(FusionMethod):
         tasks: any, of one level.
         anchor: the modality whose tokens are shifted; None: each in turn.
         dim: width of the tokens (ours).
-        beta: largest share of the token's length by which it is shifted (1.0 in the code).
+        beta: largest share of the token's length by which it is shifted (1.0 in the authors' driver).
         layers: transformer layers above the gate (ours).
         heads: of these; divides `dim` (ours).
         tokens: item-level tasks: steps of the clock (ours).

@@ -21,15 +21,21 @@ class MBT(FusionMethod):
     Source: the authors' code, github.com/google-research/scenic, projects/mbt (the paper was not read): pre-LN layers
     with GELU and weights of their own for each modality; from the fusion layer on, each modality attends to its own
     tokens and the bottleneck, whose copies are then averaged over the modalities; a class token per modality, one
-    normalisation and one linear answer for all, averaged over the modalities (taken before the answer, which being
-    linear does not change it). Four bottleneck tokens drawn with deviation 0.02, class tokens start at zero.
+    normalisation and one linear answer for all, averaged over the modalities. Four bottleneck tokens drawn with
+    deviation 0.02, class tokens start at zero.
 
     All modalities have layers of one shape, so each layer is one stack (`nn.stacks`).
 
     Departures (feature-level form):
     - Projected features stand in place of patches of spectrogram and image, sinusoidal positions in place of learned
-      ones, and nothing is pre-trained; four layers of width 128, fused from the third on, in place of twelve of width
-      768 fused from the ninth on (ours, the same share).
+      ones, and nothing is pre-trained; four layers of width 128, half of them fused, in place of twelve of width 768
+      with a third fused, from the ninth on (ours).
+    - Training too is on the mean of the modalities' answers, taken before the answer, which being linear does not
+      change it (ours). The code trains the answer of each modality by itself, by the mean of their losses, and averages
+      answers at evaluation.
+    - Where it has class tokens, the code adds one token to the four of the bottleneck. Its config for AudioSet asks for
+      the mean of all tokens instead, a path on which the published code leaves the bottleneck without a width.
+    - The answer's weights start as torch starts them (at zero in the code).
     - Dropout in place of stochastic depth, mixup and label smoothing (ours); keys and values have no bias.
     - More than two modalities, or one, are ours; so are frame-level tasks, which read each frame's own token and have
       no class token.
@@ -41,7 +47,7 @@ class MBT(FusionMethod):
         dim: width of the tokens (ours).
         layers: of each transformer (ours).
         fusion_layer: layers before the bottleneck is seen; below `layers` (ours).
-        bottlenecks: tokens of the bottleneck (4 in the code).
+        bottlenecks: tokens of the bottleneck (4 in the config of the code, 5 in effect).
         heads: of attention; divides `dim` (ours).
         dropout: in the layers (ours).
 

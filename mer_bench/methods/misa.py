@@ -24,7 +24,8 @@ class MISA(FusionMethod):
     Departures (feature-level form):
     - The encoders are those of `Concat` (ours) in place of fine-tuned BERT and two-layer LSTMs.
     - The discriminator of parts that the code builds and never trains is left out.
-    - Keys and values have no bias; dropout in the transformer layer is not inside attention.
+    - Keys and values have no bias; dropout in the transformer layer is on what is added, not inside attention and the
+      feed-forward network as well.
     - An absent modality has no tokens; its parts are zero after the layer (ours).
     - Frame-level tasks: the layer looks at the parts of one frame (ours).
 
@@ -33,10 +34,10 @@ class MISA(FusionMethod):
         tasks: any, of one level.
         dim: width of encoders and parts (128 in the code).
         layers: transformer layers of each encoder, before the average (ours).
-        heads: of the layer over the parts; divides `dim`.
-        hidden: width of its feed-forward network.
-        dropout: in encoders and after fusion (0.5 in the code).
-        layer_dropout: in the layer over the parts.
+        heads: of the layer over the parts; divides `dim` (2 in the code).
+        hidden: width of its feed-forward network (2,048 in the code, the default of torch).
+        dropout: in encoders and after fusion (0.5 in the code, after fusion).
+        layer_dropout: in the layer over the parts (0.1 in the code, the default of torch).
     """
 
     def __init__(

@@ -24,17 +24,19 @@ class MMIM(FusionMethod):
       with an optimiser of their own, adds an entropy from a history of embeddings by the sign of the label, and then
       maximises the sum. Here `InfoNCE` between linear projections of the embeddings stands in its place: a lower
       bound of the same quantity that needs no stage, history or sign. It covers all pairs (the paper: those with text).
+      It takes the weight of that bound; its temperature is learned (ours).
     - Both bounds are maximised together with the task, in one step.
+    - Weights start as torch starts them; the code draws all of them anew by Xavier's normal rule.
     - An absent modality is a zero vector (ours).
 
     Args:
         features: two or more modalities.
         tasks: any, of one level.
-        dim: width of the embeddings (ours).
+        dim: width of the embeddings (ours; 768 for text, 16 for the rest in the code).
         layers: transformer layers of each encoder, before the average (ours).
         hidden: width of the fused vector (128 in the code).
         projection_dim: of the projections that `InfoNCE` compares (ours).
-        dropout: in encoders and before fusion (ours).
+        dropout: in encoders and before fusion (ours; 0.1 in the code).
     """
 
     def __init__(

@@ -17,11 +17,11 @@ from mer_bench.types import Batch, Features, Outputs, Tasks
 class MMIN(FusionMethod):
     """A cascade of autoencoders imagines the modality that is missing; its bottlenecks together are the joint vector.
 
-    Source: the authors' code, github.com/AIM3-RUC/MMIN. Embeddings side by side, zeros where a modality is missing,
-    pass a cascade of residual autoencoders: each encodes its input plus what the one before it gave, and a network of
-    two layers makes the imagined embeddings of the last. A second cascade goes back from there. The classifier, two
-    hidden layers, reads the bottlenecks of the first cascade. Widths and the number of blocks are those of the authors'
-    script for IEMOCAP. `Imagination` is its loss (4, and 2 for the way back).
+    Source: the authors' code, github.com/AIM3-RUC/MMIN. Embeddings side by side, zeros where a modality is missing (in
+    the code its input is zero), pass a cascade of residual autoencoders: each encodes its input plus what the one
+    before it gave, and a network of two layers makes the imagined embeddings of the last. A second cascade goes back
+    from there. The classifier, two hidden layers, reads the bottlenecks of the first cascade. Widths and the number of
+    blocks are those of the authors' script for IEMOCAP. `Imagination` is its loss (4, and 2 for the way back).
 
     To be imagined, each modality is left out once of what is there, all of them in one pass of the cascades. In the way
     back modality m is found from what was imagined of the others, and of that m knew nothing itself.
@@ -31,6 +31,9 @@ class MMIN(FusionMethod):
       modalities; the targets come from the same encoders without gradient.
     - The code trains the classifier on input with one or two of three modalities missing, never on all. Here the subset
       schedule of the config decides: all, and each alone.
+    - Imagination is asked of what is missing alone, and the way back starts from that (ours). The code asks the whole
+      vector: what is missing, and beside it what the trained encoders make of silence for what is there; the way back
+      takes all of it to the embeddings of what is there.
     - Frame-level tasks: the cascades work on the modalities of one frame (ours).
 
     Args:

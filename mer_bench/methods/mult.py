@@ -20,15 +20,17 @@ class MulT(FusionMethod):
     width 1 without bias to a common width, input of every transformer scaled by √width, with sinusoidal positions
     and dropout; crossmodal layers in pre-LN form whose source is the input of the other modality in all of them; the
     views of a modality concatenated; as many layers of self-attention, at least three; the last step of each; a
-    residual network of two layers. Widths, heads, layers and dropouts are the defaults of the code.
+    residual network of two layers (no dropout in it). Widths, heads, layers and dropouts are the defaults of the code.
 
     All crossmodal transformers are one stack, as all memory transformers are (`nn.crossmodal`).
 
     Departures:
     - The last step is the last observed one; in the code it is padding where sequences are shorter than the longest.
     - No mask hides the future, as in the paper; the code has one, on by default.
-    - Dropout lies on the result of attention and not on its weights; keys and values have no bias; no
-      extra dropout on the raw text.
+    - No dropout on the weights of attention, only on its result (the code has 0.1 on those that look at text and in the
+      memories, beside that on the result); keys and values have no bias; no extra dropout on the raw text.
+    - Sines and cosines of a position take turns and positions count from zero; in the code all sines come first,
+      positions count from one, and a step whose first feature is zero has none.
     - Two, or more than three modalities (ours): all ordered pairs. For three it is the paper's network.
     - An absent modality has no views, others see nothing in it; frame-level tasks read every step (ours).
 

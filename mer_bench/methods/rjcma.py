@@ -28,8 +28,10 @@ class RJCMA(FusionMethod):
     - Any length. The paper's W_cm, and in the code the weights of C_m too, act along a time of fixed length (300);
       here all act on features, C_m relates steps to steps as the equation says, and the sum over the steps of X_m is a
       mean, so that the length of a sequence changes nothing in its scale (ours).
-    - The code maps features to features, has no FC in use and recurs twice; the text has three recursions.
-    - Width, normalisation, clock of item-level tasks and no tanh on the answer as in `LFAN`.
+    - The code maps features to features, has no FC in use and recurs twice; the text has three recursions. It also
+      squashes by tanh before the ReLU of H_m, has a ReLU after W_hm and dropout on C_m.
+    - Width, normalisation, clock of item-level tasks and no tanh on the answer as in `LFAN`; no batch normalisation in
+      the hidden layer.
     - What is not observed is no step, and adds nothing (ours).
 
     Args:
@@ -41,7 +43,7 @@ class RJCMA(FusionMethod):
         recursions: how often attention is applied (3 in the paper).
         tokens: item-level tasks: steps of the clock, at most as many as the longest item has frames (ours).
         dropout: in the temporal networks (0.1 in the code).
-        attention_dropout: on what attention adds (0.6 in the code).
+        attention_dropout: on what attention adds (0.6 in the code, there on C_m as well).
         head_hidden: widths between fusion and answer (256 in the code).
     """
 

@@ -18,16 +18,20 @@ from mer_bench.types import Batch, Features, Outputs, Tasks
 class TFN(FusionMethod):
     """A linear layer on the outer product of all embeddings, each with a 1 appended.
 
-    Source: section 4.2 (the product of ``[h_m; 1]`` over the modalities) and 4.3 (two ReLU layers of 128, then the
-    answer). The product holds every monomial that takes at most one feature from each modality, so the embeddings
-    themselves and all pairs are in it too.
+    Sources: the paper's sections 4.2 (the product of ``[h_m; 1]`` over the modalities) and 4.3 (two ReLU layers of 128,
+    then the answer), from accounts of them (the text itself was not read), and the authors' Theano script `tf_mosi.py`,
+    from a fork of their repository. The product holds every monomial that takes at most one feature from each modality,
+    so the embeddings themselves and all pairs are in it too.
 
     Departures:
-    - The encoders are those of `Concat` (ours); the paper has an LSTM for text and three-layer networks for the rest,
-      which fit its own features.
+    - The encoders are those of `Concat` (ours); the script has an LSTM of 128 with a linear layer of 64 for text, and
+      batch normalisation, dropout and three ReLU layers of 32 for the averages of the rest.
     - The outer product of the last modality with the others is never formed: W (a ⊗ v ⊗ t) = (W (a ⊗ v)) t, the same
-      function of the same weights. Dropout lies on the embeddings instead of the product.
-    - The answer is not squashed to the range of the label (the paper: a sigmoid, scaled).
+      function of the same weights. Dropout lies on the embeddings and between the layers after fusion; in the script on
+      the product alone (0.2).
+    - The layers after fusion have the 128 of the paper; the script has 160 by default.
+    - The answer is not squashed to the range of the label (the script: a sigmoid, times 8, less 4).
+    - Weights start as torch starts a linear layer, the bias of the product at zero (ours).
     - An absent modality is a zero vector; what the others say together stays, by the 1 (ours).
     - Any number of modalities from two on, while the weights fit (the paper: three).
 
@@ -36,7 +40,7 @@ class TFN(FusionMethod):
         tasks: any, of one level.
         dim: width of the embeddings, one for all modalities (ours).
         layers: transformer layers of each encoder, before the average (ours).
-        hidden: width of the layers after fusion.
+        hidden: width of the layers after fusion (128 in the paper).
         dropout: on embeddings and between the layers after fusion (ours).
 
     Raises:
