@@ -34,7 +34,7 @@ def main(argv: list[str]) -> int:
     if options.publish is not None:
         from mer_bench.results.publish import publish
 
-        copied, known = publish(options.publish, records)
+        copied, known = publish(options.publish, records, options.features)
         print(f"{copied} records copied to {records}, {known} were there already")
     loaded = load(records)
     if options.features is not None:
@@ -86,7 +86,10 @@ def _parser() -> argparse.ArgumentParser:
         "--publish", type=Path, metavar="RUNS", help="first copy the records of RUNS to DIR, without predictions"
     )
     parser.add_argument(
-        "--features", type=Path, metavar="DIR", help="with feature files: write what the parts of their protocols share"
+        "--features",
+        type=Path,
+        metavar="DIR",
+        help="with the feature files: for --publish, and to write what the parts of their protocols share",
     )
     parser.add_argument(
         "--trust", action="append", default=[], metavar="PACKAGE", help="as in fit: corpora of your own"

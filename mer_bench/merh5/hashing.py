@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mer_bench.merh5.layout import GROUPS, Tree, pattern
+from mer_bench.merh5.opening import open_tree, opened
 
 CHUNK_BYTES = 8 << 20
 
@@ -33,7 +35,28 @@ def chunks(array: Any) -> Iterator[tuple[int, np.ndarray]]:
 
 def content_sha256(tree: Tree) -> str:
     """Hash of a feature file's content, 64 hex digits."""
-    digest = hashlib.sha256()
+    return _digest(tree, b"").hexdigest()
+
+
+def content_key(path: Path, purpose: str) -> bytes:
+    """A key that only who has the file's content can make; the content hash, which is public, does not give it away.
+
+    Args:
+        path: a feature file.
+        purpose: other purposes give other keys.
+
+    Returns:
+        32 bytes.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    with opened(path) as file:
+        return _digest(open_tree(file)[0], f"key {purpose}\n".encode()).digest()
+
+
+def _digest(tree: Tree, prefix: bytes) -> hashlib._Hash:
+    digest = hashlib.sha256(prefix)
     for path in sorted(tree.attrs):
         rules = GROUPS[pattern(path)[0]]
         counted = {name: value for name, value in tree.attrs[path].items() if rules[name].counts}
@@ -44,7 +67,7 @@ def content_sha256(tree: Tree) -> str:
         digest.update(f"dataset /{path} {kind} {_json(list(array.shape))}\n".encode())
         for _, part in chunks(array):
             digest.update(_text_bytes(part) if part.dtype.kind == "S" else part.data)
-    return digest.hexdigest()
+    return digest
 
 
 def _text_bytes(part: np.ndarray) -> bytes:

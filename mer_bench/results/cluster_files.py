@@ -1,8 +1,9 @@
 """Statistics by cluster as they may be published.
 
 A run writes ``clusters.npz`` with the names of speakers, videos or subjects. In public the names are replaced by keyed
-hashes in the order of the hashes (``clusters-public.npz``): who holds the key can match them, nobody else. The key
-stays with the runs, so that records published later still pair with earlier ones.
+hashes in the order of the hashes (``clusters-public.npz``). The key is made of the content of the feature file: whoever
+has that file can match the names, nobody else, and records that are published years apart, or by two labs with the
+same features, still pair.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import io
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,6 @@ from mer_bench.results.schema import Record
 if TYPE_CHECKING:
     from mer_bench.metrics.clusters import ClusterStatistics
 
-KEY = "cluster-names.key"
 _TOLERANCE = 1e-9
 
 
@@ -56,7 +55,7 @@ def publish_clusters(source: Path, target: Path, record: Record, key: bytes) -> 
         source: the run's own file.
         target: folder of the published record.
         record: of the run.
-        key: of `name_key`.
+        key: of `name_keys`.
 
     Raises:
         UserError: the file cannot be used.
@@ -75,9 +74,44 @@ def publish_clusters(source: Path, target: Path, record: Record, key: bytes) -> 
     atomic.write(target / PUBLIC, buffer.getvalue())
 
 
-def name_key(runs: Path) -> bytes:
-    """The secret key of a folder of runs, made when it is first needed."""
-    path = runs / KEY
-    if not path.exists():
-        atomic.create(path, secrets.token_hex(32).encode())
-    return path.read_bytes()
+def name_keys(features: Path) -> Keys:
+    """The keys of the feature files of a folder: from a content hash to the key, made when it is asked for.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    from mer_bench.merh5 import FeatureFile
+
+    if not features.is_dir():
+        raise UserError(f"{features}: no such folder; expected the one with the feature files of the records")
+    return Keys({file.content_sha256: file.path for file in map(FeatureFile, sorted(features.glob("*.h5")))})
+
+
+class Keys:
+    """Keys by content hash.
+
+    Args:
+        files: where the file of a content hash is.
+    """
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        self.files = files
+        self._made: dict[str, bytes] = {}
+
+    def of(self, record: Record) -> bytes:
+        """The key of a record's feature file.
+
+        Raises:
+            UserError: the file is not here.
+        """
+        from mer_bench.merh5.hashing import content_key
+
+        wanted = record.data_fingerprint
+        if wanted not in self.files:
+            raise UserError(
+                f"{record.protocol.name}: the names of its clusters are hidden with a key made of its feature file, "
+                f"that with content {wanted[:12]}, which was not found; `--features DIR` names the folder that has it"
+            )
+        if wanted not in self._made:
+            self._made[wanted] = content_key(self.files[wanted], "names of clusters")
+        return self._made[wanted]

@@ -20,7 +20,7 @@ from mer_bench.cli.leaderboard import main
 from mer_bench.errors import UserError
 from mer_bench.results import loading, markdown
 from mer_bench.results.building import build
-from mer_bench.results.cluster_files import checked_sums, name_key
+from mer_bench.results.cluster_files import checked_sums
 from mer_bench.results.facts import Code, Feature
 from mer_bench.results.leaderboard import differences, render, write_files
 from mer_bench.results.pages.figures import figures
@@ -211,7 +211,7 @@ SPLIT = dataclasses.replace(
 )
 
 
-def split_run(folder: Path, method: str, seed: int):
+def split_run(folder: Path, method: str, seed: int, **changes):
     """A run on an official split with statistics by video."""
     from mer_bench.cli.scoring import write_clusters
 
@@ -221,7 +221,7 @@ def split_run(folder: Path, method: str, seed: int):
     order = np.argsort(names)
     value = float(np.einsum("vii->", counts) / counts.sum())
     metrics = {"full": {"emotion/ua": value, "emotion/wa": value}}
-    record = make(method, 0, seed, protocol=SPLIT, metrics=metrics, items=SIZES)
+    record = make(method, 0, seed, protocol=SPLIT, metrics=metrics, items=SIZES, **changes)
     place = run_folder(folder, SPLIT.name, method, record.run_key)
     place.mkdir(parents=True)
     sha = write_clusters(place / PRIVATE, {"full": counts, "names": names[order]})
@@ -232,11 +232,17 @@ def split_run(folder: Path, method: str, seed: int):
     return place, record
 
 
-def test_what_is_published_gives_the_same_tables_and_no_name(tmp_path, monkeypatch, capsys, current):
+def test_what_is_published_gives_the_same_tables_and_no_name(features, tmp_path, monkeypatch, capsys, current):
+    from mer_bench.merh5 import FeatureFile
+
     monkeypatch.chdir(tmp_path)
+    data = FeatureFile(features / "iemocap.h5").content_sha256
     for seed in SPLIT.seeds:
-        place, record = split_run(Path("runs"), "concat", seed)
-    assert main(["--publish", "runs"]) == 0
+        place, record = split_run(Path("runs"), "concat", seed, data_fingerprint=data)
+    with pytest.raises(UserError, match="`--features DIR` names the folder"):
+        main(["--publish", "runs"])
+    assert not Path("leaderboards").exists()
+    assert main(["--publish", "runs", "--features", str(features)]) == 0
     assert "5 records copied" in capsys.readouterr().out
     names = {path.name for path in Path("leaderboards/records").rglob("*") if path.is_file()}
     assert names == {"record.json", PUBLIC}
@@ -244,11 +250,15 @@ def test_what_is_published_gives_the_same_tables_and_no_name(tmp_path, monkeypat
     assert main(["--check"]) == 0
     roots = Path("runs"), Path("leaderboards/records")
     private, public = (checked_sums(root / place.relative_to("runs"), record)["full"] for root in roots)
-    assert set(public.clusters).isdisjoint(private.clusters) and len(name_key(Path("runs"))) == 64
+    assert set(public.clusters).isdisjoint(private.clusters)
     assert sorted(map(str, public.values)) == sorted(map(str, private.values))
     text = Path("leaderboards/iemocap4--audio-text.md").read_text()
     assert main([]) == 0
     assert tables(Path("board/iemocap4--audio-text.md").read_text())[1][0]["rank"] == tables(text)[1][0]["rank"] != "—"
+    (Path("leaderboards/records") / place.relative_to("runs") / PUBLIC).unlink()
+    assert main(["--publish", "runs", "--features", str(features)]) == 0
+    again = checked_sums(Path("leaderboards/records") / place.relative_to("runs"), record)["full"]
+    assert list(again.clusters) == list(public.clusters), "published later, it still pairs"
     assert main(["--publish", "runs"]) == 0
     assert "0 records copied to leaderboards/records, 5 were there already" in capsys.readouterr().out
 
