@@ -16,8 +16,8 @@ def main(argv: list[str]) -> int:
     """Read every record below a folder and write the pages; or look whether they are as they should be.
 
     Returns:
-        0; 2 with ``--strict`` when a record had to be left out or a control is out of its band, with ``--check`` when
-        a page differs or a control is out of its band.
+        0; 2 with ``--strict`` when a record had to be left out, a row cannot be compared or a control is out of its
+        band, with ``--check`` when a page differs or a control is out of its band.
     """
     options = _parser().parse_args(argv)
     register(options.trust)
@@ -46,10 +46,12 @@ def main(argv: list[str]) -> int:
     beside = {*papers, *(name for name in BESIDE if (out / name).is_file())}
     published = read_published(out / PUBLISHED) if (out / PUBLISHED).is_file() else None
     leakage = leakage_summary.section(out / leakage_summary.NAME)
-    files, alarms = render(loaded, beside=beside, leakage=leakage, published=published)
+    files, alarms, problems = render(loaded, beside=beside, leakage=leakage, published=published)
     files |= papers
     for entry in loaded.left_out:
         print(f"left out: {entry.path}: {entry.reason}", file=sys.stderr)
+    for problem in problems:
+        print(f"not compared: {problem}", file=sys.stderr)
     for alarm in alarms:
         print(f"control out of its band: {alarm}", file=sys.stderr)
     summary = f"{len(loaded.records)} records, {len(loaded.left_out)} left out"
@@ -61,7 +63,7 @@ def main(argv: list[str]) -> int:
         return 2 if wrong or alarms else 0
     write_files(out, files)
     print(f"{summary}; {len(files)} files in {out}")
-    return 2 if options.strict and (loaded.left_out or alarms) else 0
+    return 2 if options.strict and (loaded.left_out or problems or alarms) else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,7 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="where the pages go (board; with --check or --publish, leaderboards)"
     )
     parser.add_argument(
-        "--strict", action="store_true", help="exit with 2 when a record is left out or a control out of its band"
+        "--strict",
+        action="store_true",
+        help="exit with 2 when a record is left out, a row not compared, or a control out of its band",
     )
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 2 when a page differs")
     parser.add_argument(

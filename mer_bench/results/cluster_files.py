@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,12 +66,17 @@ def publish_clusters(source: Path, target: Path, record: Record, key: bytes) -> 
 
     sums = read_sums(source, record)
     names = next(iter(sums.values())).clusters
-    public = [hmac.new(key, name.encode(), hashlib.sha256).hexdigest()[:16] for name in names]
+    public = public_names(names, key)
     order = np.argsort(public)
     shuffled: Mapping[str, Any] = {condition: sums[condition].values[order] for condition in sorted(sums)}
     buffer = io.BytesIO()
     np.savez(buffer, **{NAMES: np.array(sorted(public), dtype="S16"), **shuffled})  # zip entries carry a fixed date
     atomic.write(target / PUBLIC, buffer.getvalue())
+
+
+def public_names(names: Iterable[str], key: bytes) -> list[str]:
+    """What clusters are called in public, in the same order."""
+    return [hmac.new(key, name.encode(), hashlib.sha256).hexdigest()[:16] for name in names]
 
 
 def name_keys(features: Path) -> Keys:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from mer_bench.errors import UserError
-from mer_bench.results.samples import FULL, Design, Entry, Grid, Key
+from mer_bench.results.samples import FULL, Design, Entry, Grid, Key, unlike
 from mer_bench.results.schema import Record
 from mer_bench.results.statistics import Rule
 from mer_bench.results.statistics.estimates import Array
@@ -72,10 +72,10 @@ def samples_of(
             problems.append(f"{row_name(key)}: no interval: {error}")
             continue
         first = next(iter(samples), key)
-        if plan.units(grids[key]) != plan.units(grids[first]):
-            problems.append(
-                f"{row_name(key)}: no interval: tested on other {plan.protocol.cluster}s than {row_name(first)}"
-            )
+        mine, others = plan.units(grids[key]), plan.units(grids[first])
+        if mine != others:
+            reason = unlike(plan.protocol, mine, others)
+            problems.append(f"{row_name(key)}: no interval, not paired with {row_name(first)}: {reason}")
             continue
         samples[key] = sample
     return samples, problems

@@ -11,9 +11,10 @@ from mer_bench.data.corpora import protocols
 from mer_bench.errors import UserError
 from mer_bench.results.cluster_files import checked_sums
 from mer_bench.results.consolidate import consolidate
-from mer_bench.results.record import Rejected, read_records, run_folder
+from mer_bench.results.record import NAME, Rejected, read_runs
 from mer_bench.results.same_numbers import Same, is_current, read_same
 from mer_bench.results.schema import Record
+from mer_bench.results.sound import faults
 
 if TYPE_CHECKING:
     from mer_bench.metrics.clusters import ClusterStatistics
@@ -44,16 +45,24 @@ def load(folder: Path) -> Loaded:
     Raises:
         UserError: there is no such folder.
     """
-    found, rejected = read_records(folder)
-    kept, unusable = consolidate(found)
+    found, rejected = read_runs(folder)
+    places, sound = dict[str, Path](), []
+    for place, record in found:
+        reason = next(faults(record), "")
+        if reason:
+            rejected.append(Rejected(f"{place.relative_to(folder).as_posix()}/{NAME}", reason))
+        else:
+            sound.append(record)
+            places.setdefault(record.record_id, place)
+    kept, unusable = consolidate(sound)
     records, statistics = [], {}
     for record in kept:
-        place = run_folder(Path(), record.protocol.name, record.method.slug, record.run_key)
+        place = places[record.record_id]
         if record.protocol.statistics == "A" and record.status == "ok":
             try:
-                statistics[record.run_key] = checked_sums(folder / place, record)
+                statistics[record.run_key] = checked_sums(place, record)
             except UserError as error:
-                rejected.append(Rejected(f"{place.as_posix()}/record.json", str(error)))
+                rejected.append(Rejected(f"{place.relative_to(folder).as_posix()}/{NAME}", str(error)))
                 continue
         records.append(record)
     same = read_same(folder)

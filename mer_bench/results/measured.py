@@ -16,7 +16,7 @@ from mer_bench.errors import UserError, did_you_mean
 from mer_bench.metrics.definitions import direction
 from mer_bench.results.claims import Side
 from mer_bench.results.grids import grids_of, row_name
-from mer_bench.results.samples import Design, Entry, Grid, Key, design
+from mer_bench.results.samples import Design, Entry, Grid, Key, design, unlike
 from mer_bench.results.schema import Record
 from mer_bench.results.statistics import Difference, Estimate, Rule, SingleSplit
 from mer_bench.results.statistics.estimates import Array
@@ -106,8 +106,10 @@ class Group:
         """
         rule, first = self.sample(left[0], metric, left[1])
         _, second = self.sample(right[0], metric, right[1])
-        if self.plan.units(left[0].grid) != self.plan.units(right[0].grid):
-            raise UserError(f"{left[0].name} and {right[0].name} were tested on other {self.plan.protocol.cluster}s")
+        first_units, second_units = self.plan.units(left[0].grid), self.plan.units(right[0].grid)
+        if first_units != second_units:
+            reason = unlike(self.plan.protocol, first_units, second_units)
+            raise UserError(f"{left[0].name} and {right[0].name}: {reason}")
         return rule.difference(first, second, same_runs=left[0].key == right[0].key)
 
     def sample(self, row: Row, metric: str, condition: str) -> tuple[Rule, Array]:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from mer_bench.errors import UserError
 from mer_bench.results import atomic
-from mer_bench.results.cluster_files import Keys, name_keys, publish_clusters
-from mer_bench.results.record import NAME, read_record, read_records, run_folder
+from mer_bench.results.cluster_files import Keys, name_keys, public_names, publish_clusters
+from mer_bench.results.record import NAME, read_record, read_records, read_runs, run_folder
 from mer_bench.results.schema import Record
 from mer_bench.results.sums import NAME as CLUSTERS
-from mer_bench.results.sums import PUBLIC
+from mer_bench.results.sums import PUBLIC, read_names, read_sums
 
 
 def publish(runs: Path, target: Path, features: Path | None = None) -> tuple[int, int]:
@@ -28,7 +28,8 @@ def publish(runs: Path, target: Path, features: Path | None = None) -> tuple[int
         How many records were copied, and how many were there already.
 
     Raises:
-        UserError: a record cannot be used, or another result of the same run has been published.
+        UserError: a record cannot be used, another result of the same run has been published, or the clusters of its
+            protocol have been published under names that are not those of the feature file.
     """
     records, rejected = read_records(runs)
     if rejected:
@@ -40,29 +41,52 @@ def publish(runs: Path, target: Path, features: Path | None = None) -> tuple[int
     keys = name_keys(features) if features is not None else Keys({})
     places = [(record, *_places(record, runs, target)) for record in records]
     hidden = [place for place in places if _needs_names(*place)]
-    for record, _, _ in hidden:  # before anything is written
-        keys.of(record)
-    copied = 0
-    for record, source, place in places:
-        path = place / NAME
-        if path.is_file():
-            if read_record(path).numbers() != record.numbers():
-                raise UserError(
-                    f"CONFLICT: {path} has been published with another result than {source / NAME}; nothing was changed"
-                )
-        else:
-            atomic.make_folder(place)
-            atomic.create(path, (source / NAME).read_bytes())
-            copied += 1
+    fresh = [place for place in places if not _published(*place)]
+    for record, source in {(r.protocol.name, r.data_fingerprint): (r, source) for r, source, _ in hidden}.values():
+        _refuse_strangers(record, source, target, keys.of(record))
+    for _, source, place in fresh:  # nothing was written before
+        atomic.make_folder(place)
+        atomic.create(place / NAME, (source / NAME).read_bytes())
     for record, source, place in hidden:
         publish_clusters(source / CLUSTERS, place, record, keys.of(record))
-    return copied, len(records) - copied
+    return len(fresh), len(records) - len(fresh)
 
 
 def _places(record: Record, runs: Path, target: Path) -> tuple[Path, Path]:
     """Where the run is, and where it is published."""
     where = record.protocol.name, record.method.slug, record.run_key
     return run_folder(runs, *where), run_folder(target, *where)
+
+
+def _published(record: Record, source: Path, place: Path) -> bool:
+    """Whether it has been, with the same result."""
+    path = place / NAME
+    if not path.is_file():
+        return False
+    if read_record(path).numbers() != record.numbers():
+        raise UserError(
+            f"CONFLICT: {path} has been published with another result than {source / NAME}; nothing was changed"
+        )
+    return True
+
+
+def _refuse_strangers(record: Record, source: Path, target: Path, key: bytes) -> None:
+    """Look at the names of clusters that are public already: new ones must pair with them.
+
+    Raises:
+        UserError: they share nothing.
+    """
+    folder, there = target / record.protocol.name, set[str]()
+    for place, other in read_runs(folder)[0] if folder.is_dir() else []:
+        if other.data_fingerprint == record.data_fingerprint and (place / PUBLIC).is_file():
+            there |= read_names(place / PUBLIC)
+    names = next(iter(read_sums(source / CLUSTERS, record).values())).clusters
+    if there and there.isdisjoint(public_names(names, key)):
+        raise UserError(
+            f"{folder}: its {record.protocol.cluster}s were published under names that the feature file does not give "
+            f"(another key), so these runs would pair with none of them; nothing was changed. Remove {folder} and "
+            "publish all runs of this protocol again"
+        )
 
 
 def _needs_names(record: Record, source: Path, place: Path) -> bool:

@@ -130,7 +130,7 @@ def make_row(key: Key, grid: Grid, plan: Design, rule: Rule, verdicts: Verdicts)
         train_seconds=float(sum(entry.record.cost.train_seconds for entry in done)),
         done=len(done),
         planned=len(plan.planned),
-        badges=_badges(entries, plan, verdicts.stale, gain),
+        badges=_badges(entries, plan, verdicts.stale, gain, unmeasured=sample is None),
         details=details_of(done, plan),
     )
 
@@ -181,13 +181,16 @@ def _worst_group(done: Iterable[Entry], plan: Design) -> float | None:
     return float(np.percentile(folds, share if plan.higher_is_better else 100 - share))
 
 
-def _badges(entries: list[Entry], plan: Design, stale: Collection[str], gain: Difference | None) -> tuple[str, ...]:
+def _badges(
+    entries: list[Entry], plan: Design, stale: Collection[str], gain: Difference | None, *, unmeasured: bool
+) -> tuple[str, ...]:
     """Why a row is not ranked, then what its numbers are, then what they say."""
     records = [entry.record for entry in entries]
     failed = Counter(record.status for record in records if record.status != "ok")
     done = len(records) - failed.total()
     found = [f"{status.upper()} {count}" for status, count in sorted(failed.items())]
     found += [f"INCOMPLETE {done}/{len(plan.planned)}"] if len(records) < len(plan.planned) else []
+    found += ["NO-INTERVAL"] if unmeasured and done == len(plan.planned) else []
     found += ["TEST-SELECTED"] if any(record.selection.rule == "test" for record in records) else []
     found += ["LEGACY"] if plan.protocol.legacy else []
     found += ["STALE"] if any(record.run_key in stale for record in records) else []

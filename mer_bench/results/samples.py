@@ -7,7 +7,7 @@ rule does: additive statistics by cluster under rule A, scores under B and C.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -137,8 +137,10 @@ class OneSplit(Design):
                     "split needs; they are made from predictions and labels, so keep both at hand"
                 )
             found.append(sums[condition])
-        if len({one.clusters for one in found}) > 1:
-            raise UserError(f"its seeds were tested on different sets of {self.protocol.cluster}s")
+        for one in found[1:]:
+            if one.clusters != found[0].clusters:
+                reason = unlike(self.protocol, one.clusters, found[0].clusters)
+                raise UserError(f"its seeds cannot be taken together: {reason}")
         return np.stack([one.values for one in found])
 
     def robustness(self, grid: Grid, rule: Rule) -> tuple[Rule, Array] | None:
@@ -190,6 +192,16 @@ class ManyFolds(Design):
             return None
         scores = [np.stack([self.sample(grid, name) for name in names], axis=-1) for names in curve.values()]
         return rule, missing_auc(list(curve), np.stack(scores, axis=-2))
+
+
+def unlike(protocol: ProtocolFacts, first: Sequence[str], second: Sequence[str]) -> str:
+    """Why two sets of test clusters do not pair; published names that share nothing were made with two keys."""
+    if set(first).isdisjoint(second) and len(set(first)) == len(set(second)):
+        return (
+            f"no {protocol.cluster} has the same name in both, as after publishing with two keys; remove the published "
+            f"records of {protocol.name} and publish all of its runs again"
+        )
+    return f"they were tested on different sets of {protocol.cluster}s"
 
 
 def _has_sizes(entry: Entry) -> bool:

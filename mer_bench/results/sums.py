@@ -58,6 +58,14 @@ def read_sums(path: Path, record: Record) -> dict[str, ClusterStatistics]:
     return {condition: ClusterStatistics(metric, names, values, family) for condition, values in arrays.items()}
 
 
+def read_names(path: Path) -> set[str]:
+    """Names of the clusters in a file; none where it is damaged."""
+    try:
+        return {name.decode("utf-8") for name in read_arrays(path)[NAMES].tolist()}
+    except (ValueError, KeyError, AttributeError, OSError, EOFError, zipfile.BadZipFile):
+        return set()
+
+
 def beside(folder: Path) -> Path | None:
     """The file of statistics in the folder of a run, or of a published record; None where there is none."""
     return next((folder / name for name in (NAME, PUBLIC) if (folder / name).is_file()), None)

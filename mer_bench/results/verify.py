@@ -6,7 +6,6 @@ file. Whatever is missing is counted, never taken as checked.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,13 +24,12 @@ from mer_bench.protocol import Protocol
 from mer_bench.results.facts import ProtocolFacts
 from mer_bench.results.measured import masks_of
 from mer_bench.results.predictions import file_sha256, read_predictions
-from mer_bench.results.record import key_of
 from mer_bench.results.schema import Record
 from mer_bench.results.scores import score_run
+from mer_bench.results.sound import PREDICTIONS, contradictions, identity
 from mer_bench.results.sums import PUBLIC, additive, beside, read_sums
 
 TOLERANCE = 1e-9
-PREDICTIONS = "predictions.npz"
 _HASHED = re.compile(r"[0-9a-f]{16}")
 
 Depth = Literal["predictions", "clusters", "confusion", "record"]
@@ -92,9 +90,7 @@ def verify(folder: Path, record: Record, features: Mapping[str, FeatureFile]) ->
 def _identity(folder: Path, record: Record) -> Iterator[str]:
     if folder.name != record.run_key[:16]:
         yield f"it lies in {folder.name[:60]!r}; the folder of its run is {record.run_key[:16]}"
-    stated = key_of(record.settings_hash, record.protocol.hash, record.data_fingerprint, record.fold, record.seed)
-    if not record.variant.startswith("tuned-") and record.run_key != stated:
-        yield "its run key is not that of its settings, protocol, data, fold and seed"
+    yield from identity(record)
     if record.selection.rule == "test" and not record.protocol.legacy:
         yield "its epoch was chosen on the test part, which only a legacy protocol may do"
 
@@ -104,10 +100,7 @@ def _protocol(record: Record, protocol: Protocol) -> Iterator[str]:
     if record.protocol.hash != now.hash:
         yield f"made under another definition of {now.name} (hash {record.protocol.hash}, now {now.hash})"
         return
-    for field in dataclasses.fields(ProtocolFacts):
-        said, right = getattr(record.protocol, field.name), getattr(now, field.name)
-        if field.name != "note" and said != right:
-            yield f"protocol.{field.name} is {str(said)[:60]!r}; the protocol of this hash has {str(right)[:60]!r}"
+    yield from contradictions(record, protocol)
     for condition, values in record.metrics.items():
         for metric in values:
             try:

@@ -410,7 +410,7 @@ def test_other_test_clusters_cannot_be_paired():
     records += [one for one, _ in pairs]
     table, rows = only(records, statistics=statistics | {one.run_key: sums for one, sums in pairs})
     assert rows["foal"].score is None
-    assert "tested on other videos than concat" in table.problems[0]
+    assert "they were tested on different sets of videos" in table.problems[0]
 
 
 def test_seeds_tested_on_other_clusters_have_no_interval():
