@@ -13,7 +13,7 @@ import copy
 import functools
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import yaml
 
 from mer_bench import tuned
 from mer_bench.errors import UserError, did_you_mean
+from mer_bench.protocol import Protocol
 from mer_bench.tuned import Tuned
 
 PACKAGE = Path(__file__).parent
@@ -359,6 +360,22 @@ def cards() -> dict[str, Settings]:
         if "card" in settings:
             found[slug] = settings["card"]
     return found
+
+
+def unsupported(card: Mapping[str, Any], protocol: Protocol, modalities: Sequence[str] | None) -> str:
+    """Why a method's card rules a protocol out; empty when it does not."""
+    for name, spec in protocol.tasks.items():
+        if spec.kind not in card.get("tasks", (spec.kind,)):
+            return f"task {name} is {spec.kind}; the method takes {', '.join(card['tasks'])}"
+        if spec.level not in card.get("levels", (spec.level,)):
+            return f"task {name} is asked per {spec.level}; the method answers per {', '.join(card['levels'])}"
+    asked = str(card.get("modalities", "1+"))
+    n = len(modalities) if modalities else None
+    if n is not None and not card.get("per_modality") and asked.endswith("+") and n < int(asked[:-1]):
+        return f"{n} modality is offered; the method needs {asked[:-1]} or more"
+    if n is not None and not card.get("per_modality") and asked.isdigit() and n != int(asked):
+        return f"{n} modalities are offered; the method takes {asked}"
+    return ""
 
 
 def per_modality(recipe: Recipe, available: Iterable[str]) -> list[Recipe]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 
 from mer_bench.metrics.definitions import METRICS, direction, split
 from mer_bench.results.consolidate import used_features
@@ -21,6 +22,7 @@ from mer_bench.results.model import (
     Resolved,
     Scale,
 )
+from mer_bench.results.never_run import Cards, never_run, superseded
 from mer_bench.results.rows import Row
 from mer_bench.results.schema import Record
 from mer_bench.results.statistics import Difference, Estimate
@@ -30,35 +32,49 @@ from mer_bench.results.tables import CONTROLS, REFERENCE, Table, make_tables
 EXPECTED = ("majority", "unimodal", REFERENCE, "shuffled")
 _ROUND = 6
 
+Place = tuple[str, str, str, tuple[str, ...]]  # of a page: protocol, its hash, feature file, modalities
 
-def build(loaded: Loaded, *, synthetic: bool, draws: int = DRAWS) -> Board:
+
+def build(loaded: Loaded, *, synthetic: bool, draws: int = DRAWS, cards: Cards | None = None) -> Board:
     """The board of real or of invented data.
 
     Args:
         loaded: records and what goes with them.
         synthetic: which of the two.
         draws: bootstrap resamples for rank intervals (rule A).
+        cards: of the shipped methods; those without a run are named on the boards of real data.
     """
+    shipped: Cards = {} if synthetic or cards is None else cards
     records = [record for record in loaded.records if record.synthetic == synthetic]
     tables = make_tables(records, statistics=loaded.statistics, stale=loaded.stale, draws=draws)
-    groups: dict[tuple[str, str, str, tuple[str, ...]], list[Table]] = {}
+    groups: dict[Place, list[Table]] = {}
     for table in tables:
         place = table.protocol.name, table.protocol.hash, table.data, table.modalities
         groups.setdefault(place, []).append(table)
     names = _names(groups)
-    pages = [_page(names[place], groups[place], records) for place in groups]
     left = [LeftOut(entry.path, entry.reason) for entry in loaded.left_out] if not synthetic else []
-    return Board(synthetic, tuple(sorted(pages, key=lambda page: page.name)), tuple(left), tuple(loaded.same))
+    pages = [_page(names[place], groups[place], records, shipped, left) for place in groups]
+    return Board(
+        synthetic, tuple(sorted(pages, key=lambda page: (page.superseded, page.name))), tuple(left), tuple(loaded.same)
+    )
 
 
-def _names(places: Iterable[tuple[str, str, str, tuple[str, ...]]]) -> dict[tuple[str, str, str, tuple[str, ...]], str]:
-    """Readable and unique: with hashes only where two pages would share a name."""
-    short = {place: f"{place[0]}--{'-'.join(place[3])[:80]}" for place in places}
+def _names(groups: Mapping[Place, Sequence[Table]]) -> dict[Place, str]:
+    """Readable and unique: with hashes where two pages would share a name.
+
+    The page of the present definition keeps its address when records of an older one lie beside its own.
+    """
+    short = {place: f"{place[0]}--{'-'.join(place[3])[:80]}" for place in groups}
+    old = {place for place, tables in groups.items() if superseded(tables[0].protocol)}
     count = Counter(short.values())
-    return {p: name if count[name] == 1 else f"{name}--{p[1][:8]}-{p[2][:8]}" for p, name in short.items()}
+    present = Counter(name for place, name in short.items() if place not in old)
+    plain = {p for p, name in short.items() if count[name] == 1 or (p not in old and present[name] == 1)}
+    return {p: name if p in plain else f"{name}--{p[1][:8]}-{p[2][:8]}" for p, name in short.items()}
 
 
-def _page(name: str, tables: Sequence[Table], records: Iterable[Record]) -> BoardPage:
+def _page(
+    name: str, tables: Sequence[Table], records: Iterable[Record], cards: Cards, left: Iterable[LeftOut]
+) -> BoardPage:
     first = tables[0]
     same = [
         r
@@ -79,7 +95,9 @@ def _page(name: str, tables: Sequence[Table], records: Iterable[Record]) -> Boar
         scales={metric: _scale(protocol, metric) for metric in _metrics(protocol, tables)},
         items={part: tuple(sorted({min(n), max(n)})) for part, n in sizes.items()},
         newest=max((r.finished_utc[:10] for r in same), default=""),
-        tables=tuple(_table(table) for table in sorted(tables, key=lambda table: table.variant)),
+        tables=tuple(_table(table, cards) for table in sorted(tables, key=lambda table: table.variant)),
+        superseded=superseded(protocol),
+        left_out=tuple(one for one in left if protocol.name in PurePosixPath(one.record).parts),
     )
 
 
@@ -97,7 +115,7 @@ def _scale(protocol: ProtocolFacts, metric: str) -> Scale:
     return Scale(" ".join(words), "%" if percent else "", 2 if percent else 3, direction(metric) > 0)
 
 
-def _table(table: Table) -> BoardTable:
+def _table(table: Table, cards: Cards) -> BoardTable:
     primary = table.protocol.primary
     factor = _factor(primary)
     copies = Counter((row.method.slug, row.modalities) for row in table.rows)
@@ -126,6 +144,11 @@ def _table(table: Table) -> BoardTable:
         problems=table.problems,
         alarms=table.alarms,
         absent=tuple(slug for slug in EXPECTED if slug not in {row.method.slug for row in table.rows}),
+        not_run=never_run(
+            table.protocol, table.modalities, cards, {(row.method.slug, row.modalities) for row in table.rows}
+        )
+        if table.variant == "default"
+        else (),
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from mer_bench.data.corpora import protocols
 from mer_bench.errors import UserError
 from mer_bench.recipes import cards, chain, find, merge_files
 from mer_bench.results import atomic
@@ -32,6 +33,20 @@ BESIDE = {
 }
 
 
+class Rendered(NamedTuple):
+    """A whole leaderboard.
+
+    Attributes:
+        files: content by path below the folder.
+        alarms: controls that are out of their band.
+        problems: rows without an interval and runs that do not count, with the reason.
+    """
+
+    files: dict[str, str]
+    alarms: list[str]
+    problems: list[str]
+
+
 def render(
     loaded: Loaded,
     *,
@@ -39,8 +54,8 @@ def render(
     leakage: str = "",
     published: Published | None = None,
     draws: int = DRAWS,
-) -> tuple[dict[str, str], list[str]]:
-    """Every file by its path below the folder, and the controls that are out of their band.
+) -> Rendered:
+    """Every file, and what is wrong with the tables.
 
     Args:
         loaded: what to show.
@@ -49,14 +64,20 @@ def render(
         published: what papers report, for the pages of methods.
         draws: bootstrap resamples for rank intervals (rule A).
     """
-    boards = [build(loaded, synthetic=synthetic, draws=draws) for synthetic in (False, True)]
     files, shipped = dict[str, str](), _shipped()
+    boards = [build(loaded, synthetic=synthetic, draws=draws, cards=shipped) for synthetic in (False, True)]
     for board in boards:
         prefix = f"{SYNTHETIC}/" if board.synthetic else ""
         files |= {f"{prefix}{name}": content for name, content in _files(board, shipped, beside, published).items()}
     files["datasets.md"] += f"\n{leakage}" if leakage else ""
-    found = [(page, table) for board in boards for page in board.pages for table in page.tables]
-    return files, [f"{page.name}, {table.variant}: {alarm}" for page, table in found for alarm in table.alarms]
+    found = [
+        (f"{page.name}, {table.variant}", table) for board in boards for page in board.pages for table in page.tables
+    ]
+    return Rendered(
+        files,
+        [f"{place}: {alarm}" for place, table in found for alarm in table.alarms],
+        [f"{place}: {problem}" for place, table in found for problem in table.problems],
+    )
 
 
 def _files(
@@ -68,7 +89,7 @@ def _files(
     extra |= {f"{up}{name}": title for name, title in BESIDE.items() if name in beside}
     extra |= {"../README.md": "Real data"} if board.synthetic else {f"{SYNTHETIC}/README.md": "Synthetic data"}
     files = {
-        "README.md": index.index(board, extra),
+        "README.md": index.index(board, extra, _unrun(board)),
         "board.json": to_json(board),
         "board.csv": index.comma_separated(board),
         "compare.md": index.compare(board),
@@ -83,6 +104,12 @@ def _files(
         reported = "" if published is None or board.synthetic else published_table(published, slug)
         files[f"methods/{slug}.md"] = method_page.render(slug, board, shipped.get(slug), reported)
     return files
+
+
+def _unrun(board: Board) -> list[str]:
+    """Ranking protocols that no board is of."""
+    there = {page.protocol.name for page in board.pages if not page.superseded}
+    return [name for name, protocol in protocols().items() if not protocol.legacy and name not in there]
 
 
 def _shipped() -> dict[str, dict[str, Any]]:

@@ -157,6 +157,23 @@ class PairOf:
 
 
 @dataclass(frozen=True)
+class NotRun:
+    """A shipped method without a run.
+
+    Attributes:
+        slug: of the method.
+        title: as in the paper.
+        modalities: that it would use.
+        reason: why it cannot be run here; empty where only nobody has.
+    """
+
+    slug: str
+    title: str
+    modalities: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
 class BoardTable:
     """One variant of the settings.
 
@@ -168,6 +185,7 @@ class BoardTable:
         problems: what was left out, and why.
         alarms: controls out of their band.
         absent: controls that were not run.
+        not_run: shipped methods that no row is of.
     """
 
     variant: str
@@ -177,6 +195,15 @@ class BoardTable:
     problems: tuple[str, ...]
     alarms: tuple[str, ...]
     absent: tuple[str, ...]
+    not_run: tuple[NotRun, ...]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A record that is not used, and why."""
+
+    record: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -192,6 +219,8 @@ class BoardPage:
         items: number of items by part, smallest and largest over the folds.
         newest: date of the newest record.
         tables: by variant.
+        superseded: the protocol has another definition now.
+        left_out: records of the protocol that are not used.
     """
 
     name: str
@@ -202,6 +231,8 @@ class BoardPage:
     items: Mapping[str, tuple[int, ...]]
     newest: str
     tables: tuple[BoardTable, ...]
+    superseded: bool = False
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def scale(self) -> Scale:
@@ -210,20 +241,12 @@ class BoardPage:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A record that is not used, and why."""
-
-    record: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Board:
     """All pages of one kind.
 
     Attributes:
         synthetic: invented data; such a board never shares a page with another.
-        pages: sorted by name.
+        pages: sorted by name, older definitions last.
         left_out: records that are not used.
         same: older code that gives the same numbers as newer one.
         schema: version of this form.

@@ -78,7 +78,7 @@ def each_pair(sweep: Sweep, overrides: Iterable[tuple[str, str]] = ()) -> Iterat
             if sweep.root:
                 settings["data.root"] = sweep.root
             modalities = None if features.modalities is None else list(features.modalities)
-            reason = unsupported(cards[method], protocol, modalities)
+            reason = recipes.unsupported(cards[method], protocol, modalities)
             if sweep.skip_absent and not reason:
                 reason = _absent(protocol.corpus, {**settings, **given})
             yield Pair(protocol, method, features, settings, reason)
@@ -154,19 +154,3 @@ def texts(settings: Mapping[str, Any]) -> list[tuple[str, str]]:
 def base(pair: Pair) -> list[str]:
     """The configs from which a search starts: the settings common to all."""
     return _variants(pair, ["default"])[0]
-
-
-def unsupported(card: Mapping[str, Any], protocol: Protocol, modalities: list[str] | None) -> str:
-    """Why a method's card rules a protocol out; empty when it does not."""
-    for name, spec in protocol.tasks.items():
-        if spec.kind not in card.get("tasks", (spec.kind,)):
-            return f"task {name} is {spec.kind}; the method takes {', '.join(card['tasks'])}"
-        if spec.level not in card.get("levels", (spec.level,)):
-            return f"task {name} is asked per {spec.level}; the method answers per {', '.join(card['levels'])}"
-    asked = str(card.get("modalities", "1+"))
-    n = len(modalities) if modalities else None
-    if n is not None and not card.get("per_modality") and asked.endswith("+") and n < int(asked[:-1]):
-        return f"{n} modality is offered; the method needs {asked[:-1]} or more"
-    if n is not None and not card.get("per_modality") and asked.isdigit() and n != int(asked):
-        return f"{n} modalities are offered; the method takes {asked}"
-    return ""

@@ -12,7 +12,6 @@ from mer_bench.data.corpora import protocols
 from mer_bench.data.synthetic import generate
 from mer_bench.merh5 import write
 from mer_bench.results.record import read_records
-from mer_bench.sweep.plan import unsupported
 from tests.files import iemocap
 
 #: one batch of one epoch; what is tested is that everything fits together
@@ -67,7 +66,7 @@ def test_every_pair_file_fits(pair, features, tmp_path):
 @pytest.mark.parametrize("method", METHODS)
 def test_every_supported_pair_fits(method, corpus, features, tmp_path):
     protocol = next(p for p in protocols().values() if p.corpus == corpus)
-    reason = unsupported(recipes.cards()[method], protocol, ["two", "modalities"])
+    reason = recipes.unsupported(recipes.cards()[method], protocol, ["two", "modalities"])
     if reason:
         pytest.skip(reason)
     fit(f"{corpus}_{method}", features, tmp_path)

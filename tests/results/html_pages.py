@@ -87,5 +87,5 @@ def two_boards() -> dict[str, str]:
     records += extended(runs("tie", [[0.50125, 0.50125]] * 3, items=SIZES))
     less = {"concat": 0.75, "foal": 0.7, "gated": 0.8}
     records += table_of(less, protocol=ERRORS, data_fingerprint="b" * 64)
-    files, _ = render(loaded(records))
+    files, *_ = render(loaded(records))
     return files

@@ -62,7 +62,7 @@ def test_every_number_is_that_of_the_json(files, document):
 
 def test_folds_and_other_metrics_are_those_of_the_json(files, document):
     pages = json.loads(files["board.json"])["pages"]
-    metrics, folds = document.tables()[:2]
+    _, metrics, folds = document.tables()[:3]
     for row, by_metric, by_fold in zip(pages[0]["tables"][0]["rows"], metrics, folds, strict=True):
         assert by_metric["WA % ↑"] == f"{row['metrics']['emotion/wa']:.2f}"
         assert [by_fold[f"fold {i}"] for i in range(3)] == ["—" if x is None else f"{x:.2f}" for x in row["folds"]]
@@ -137,7 +137,7 @@ def test_the_bytes_depend_on_the_records_alone(files):
 
 def test_real_and_invented_data_have_files_of_their_own():
     records = table_of({"concat": 0.5}) + table_of({"invented": 0.6}, synthetic=True, data_fingerprint="c" * 64)
-    files, _ = render(loaded(records))
+    files, *_ = render(loaded(records))
     real, invented = Document(files[offline.NAME]), Document(files[f"synthetic/{offline.NAME}"])
     assert [row["method"] for (row,) in real.tables("main")] == ["Concat"]
     assert [row["method"] for (row,) in invented.tables("main")] == ["Invented"]

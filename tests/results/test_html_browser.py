@@ -309,7 +309,7 @@ def test_print(page):
     )
     printed = base64.b64decode(page.browser.execute_cdp_cmd("Page.printToPDF", {})["data"])
     assert printed.startswith(b"%PDF") and len(printed) > 10_000
-    assert page.js("return [window.opened, document.querySelectorAll('details[open]').length]") == [4, 0]
+    assert page.js("return [window.opened, document.querySelectorAll('details[open]').length]") == [6, 0]
 
 
 def test_saving_what_is_shown(page, tmp_path):

@@ -72,10 +72,19 @@ def only_page(records, **more) -> str:
     return board_page.render(page, synthetic=board.synthetic)
 
 
+def rows_of(page: str) -> dict[str, dict[str, str]]:
+    """Everything that a page shows of each row, by the label of the method; of one variant of the settings."""
+    found: dict[str, dict[str, str]] = {}
+    for table in tables(page):
+        for row in table if table and {"badges", "seed SD"} & set(table[0]) else []:
+            linked = re.match(r"\[(.+?)\]\(", row["method"])
+            found.setdefault(linked[1] if linked else row["method"], {"rank": "—"}).update(row)
+    return found
+
+
 def main_rows(records, **more) -> dict[str, dict[str, str]]:
-    """The main table of the only page, by the label of the method."""
-    (found, *_) = [table for table in tables(only_page(records, **more)) if table and "badges" in table[0]]
-    return {re.match(r"\[(.+?)\]\(", row["method"])[1]: row for row in found}
+    """The rows of the only page."""
+    return rows_of(only_page(records, **more))
 
 
 # one model, several renderings --------------------------------------------------------------------------------------
@@ -109,17 +118,18 @@ def extended(records):
 
 
 def test_markdown_csv_and_json_never_disagree():
-    files, _ = render(loaded(extended(table_of(SKILLS))))
+    files, *_ = render(loaded(extended(table_of(SKILLS))))
     board = json.loads(files["board.json"])
     (page,) = board["pages"]
     rows = page["tables"][0]["rows"]
-    shown = {re.match(r"\[(.+?)\]\(", r["method"])[1]: r for r in tables(files[f"{page['name']}.md"])[1]}
+    shown = rows_of(files[f"{page['name']}.md"])
     lines = {line["label"]: line for line in csv.DictReader(io.StringIO(files["board.csv"]))}
     assert set(shown) == set(lines) == {row["label"] for row in rows} and len(rows) == 5
     columns = {
         **{"UA % ↑ [95 %]": ("score", 2), "Δ concat [95 %]": ("difference", 2), "P(better)": ("p_better", 3)},
         **{"seed SD": ("seed_sd", 2), "interaction gain [95 %]": ("gain", 2), "missing AUC [95 %]": ("missing_auc", 2)},
         **{"worst group": ("worst_group", 2), "parameters": ("parameters", 0), "s / run": ("train_seconds", 1)},
+        **{"validation": ("validation", 2)},
     }
     for row in rows:
         cells, line = shown[row["label"]], lines[row["label"]]
@@ -141,7 +151,7 @@ def test_markdown_csv_and_json_never_disagree():
 def test_what_papers_report_stands_on_the_page_of_the_method_and_nowhere_else():
     published = read_published(ROOT / "leaderboards" / "published.yaml")
     numbers = list(published.of("mult"))
-    files, _ = render(loaded(table_of({"mine": 0.5, "mult": 0.6})), published=published)
+    files, *_ = render(loaded(table_of({"mine": 0.5, "mult": 0.6})), published=published)
     (found,) = [t for t in tables(files["methods/mult.md"]) if t and "chosen on" in t[0]]
     assert len(found) == len(numbers) > 0 and "What papers report" not in files["methods/mine.md"]
     assert not any("chosen on" in text for name, text in files.items() if name != "methods/mult.md")
@@ -166,10 +176,13 @@ def test_the_page_says_in_words_what_is_known():
     sure = runs("gated", [[0.7, 0.701]] * 3, items=SIZES) + runs("concat", [[0.6, 0.601]] * 3, items=SIZES)
     sure += runs("mult", [[0.5, 0.501]] * 3, items=SIZES) + runs("tfn", [[0.5, 0.7]] * 3, items=SIZES)
     page = only_page(sure)
-    (line,) = re.findall(r"^\*\*Better than concat.*$", page, re.MULTILINE)
+    (line,) = re.findall(r"^- \*\*Better than concat.*$", page, re.MULTILINE)
     better, worse = re.search(r"concat:\*\* (.+?)\. \*\*Worse than concat:\*\* (.+?)\. Not", line).groups()
     rows = main_rows(sure)
-    assert better == f"Gated {rows['Gated']['Δ concat [95 %]']}" and worse == f"Mult {rows['Mult']['Δ concat [95 %]']}"
+    for said, name in ((better, "Gated"), (worse, "Mult")):
+        row = rows[name]
+        assert html.unescape(said) == f"{name} {row['Δ concat [95 %]']} (p {row['p']}, 1.0 x the training time)"
+    assert "0.1 of these 3 would pass by luck" in line or "0.2 of these 3 would pass by luck" in line
     assert "Not told apart from it: 1 of 3." in line
 
 
@@ -215,7 +228,7 @@ def test_variants_have_tables_of_their_own_and_papers_settings_never_rank():
     assert re.findall(r"## Settings: (.+)", page) == ["default", "paper", "tuned-20"]
     default, paper, tuned = (table for table in tables(page) if table and "badges" in table[0])
     assert len(default) == 2 and default[0]["Δ concat [95 %]"] != "—"
-    assert (paper[0]["rank"], paper[0]["badges"]) == ("—", "PAPER")
+    assert ("rank" in paper[0], paper[0]["badges"]) == (False, "PAPER") and "No row is ranked." in page
     assert (tuned[0]["rank"], tuned[0]["badges"]) == ("1", "TUNED-20")
 
 
@@ -230,7 +243,7 @@ def test_variants_have_tables_of_their_own_and_papers_settings_never_rank():
     ],
 )
 def test_what_does_not_compare_never_shares_a_page(other):
-    files, _ = render(loaded([*runs("here", [[0.5, 0.5]] * 3), *runs("there", [[0.6, 0.6]] * 3, **other)]))
+    files, *_ = render(loaded([*runs("here", [[0.5, 0.5]] * 3), *runs("there", [[0.6, 0.6]] * 3, **other)]))
     pages = {name: text for name, text in files.items() if "--" in name and name.endswith(".md")}
     assert len(pages) == 2
     assert all(("(methods/here.md)" in text) != ("(methods/there.md)" in text) for text in pages.values())
@@ -238,7 +251,7 @@ def test_what_does_not_compare_never_shares_a_page(other):
 
 def test_synthetic_data_stand_in_a_folder_of_their_own():
     records = [*table_of({"mine": 0.5}), *table_of({"yours": 0.6}, synthetic=True, data_fingerprint="b" * 64)]
-    files, _ = render(loaded(records))
+    files, *_ = render(loaded(records))
     real = "".join(text for name, text in files.items() if not name.startswith("synthetic/"))
     fake = {name: text for name, text in files.items() if name.startswith("synthetic/")}
     assert "yours" not in real and "mine" in real and not any("mine" in text for text in fake.values())
@@ -255,7 +268,7 @@ def test_a_control_out_of_its_band_is_an_alarm():
     good = [dataclasses.replace(r, confusion=two) for r in good]
     assert render(loaded(good))[1] == []
     leak = [r for r in good if r.method.slug != "shuffled"] + runs("shuffled", [[0.62, 0.621]] * 3, items=SIZES)
-    files, alarms = render(loaded(leak))
+    files, alarms, _ = render(loaded(leak))
     assert [alarm.partition(": ")[2].partition(" by")[0] for alarm in alarms] == ["shuffled is better than majority"]
     assert any("**Wrong:** shuffled is better" in text for text in files.values())
     bad = [r for r in good if r.method.slug != "concat"] + runs("concat", [[0.4, 0.401]] * 3, items=SIZES)
@@ -279,8 +292,8 @@ def test_copies_count_once_and_conflicts_not_at_all():
     other = dataclasses.replace(records[0], metrics={"full": dict.fromkeys(PROTOCOL.metrics, 0.1)})
     found = loaded([*records, other])
     assert [entry.reason.startswith("CONFLICT: 2 records") for entry in found.left_out] == [True, True]
-    files, _ = render(found)
-    assert "5/6" in files["iemocap4--audio-text.md"] and files["README.md"].count("CONFLICT") == 2
+    files, *_ = render(found)
+    assert "5/6" in files["iemocap4--audio-text.md"] and files["README.md"].count("CONFLICT: 2 records") == 2
     records[5] = make("concat", 0, 0, 0.5, run_key="f" * 64, items=SIZES)
     reasons = [entry.reason for entry in consolidate(records)[1]]
     assert reasons == ["CONFLICT: 2 runs claim fold 0, seed 0; none counts"] * 2
@@ -305,7 +318,7 @@ def test_one_hash_with_two_meanings_counts_for_neither(other, words):
 
 
 def test_unreadable_records_are_named_in_the_index():
-    files, _ = render(Loaded(table_of({"a": 0.5}), left_out=[Rejected("x/record.json", "not valid | JSON <b>")]))
+    files, *_ = render(Loaded(table_of({"a": 0.5}), left_out=[Rejected("x/record.json", "not valid | JSON <b>")]))
     assert tables(files["README.md"])[1] == [{"record": "x/record.json", "reason": "not valid | JSON <b>"}]
     assert (
         "<b>" not in files["README.md"] and json.loads(files["board.json"])["left_out"][0]["record"] == "x/record.json"
@@ -349,7 +362,7 @@ def test_hash_seed_locale_and_time_zone_never_matter(tmp_path):
 
 
 def test_pictures_are_well_formed_and_say_what_they_show():
-    files, _ = render(loaded(extended(table_of(SKILLS))))
+    files, *_ = render(loaded(extended(table_of(SKILLS))))
     pictures = {name: text for name, text in files.items() if name.endswith(".svg")}
     kinds = {re.search(r"--(forest|pareto|missing|confusion)", name)[1] for name in pictures}
     assert kinds == {"forest", "pareto", "missing", "confusion"}
@@ -359,6 +372,7 @@ def test_pictures_are_well_formed_and_say_what_they_show():
         title, about = (root.find(f"{{http://www.w3.org/2000/svg}}{tag}").text for tag in ("title", "desc"))
         assert title and about and "prefers-color-scheme:dark" in text and len(text) < 60_000
         assert not re.search(r"href|<script|url\(|@import|http(?!://www\.w3\.org/2000/svg)", text)
-        assert "confusion" in name or f"({name})" in page
+        own = re.search(r"--(?:confusion|missing)--(.+)-[0-9a-f]{8}\.svg", name)
+        assert f"({name})" in page if own is None else f"(../{name})" in files[f"methods/{own[1]}.md"]
     (forest,) = (text for name, text in pictures.items() if "forest" in name)
-    assert tables(page)[1][0]["UA % ↑ [95 %]"] in forest
+    assert tables(page)[0][0]["UA % ↑ [95 %]"].replace("\u00a0", " ") in forest

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mer_bench.results.markdown import DASH, count, number, text
 from mer_bench.results.model import BoardPage, BoardRow, BoardTable
-from mer_bench.results.pages import words
+from mer_bench.results.pages import rows_table, words
 
 
 @dataclass(frozen=True)
@@ -58,29 +58,11 @@ def columns(page: BoardPage, found: BoardTable) -> list[Column]:
         Column("parameters", "parameters", lambda row: count(row.parameters)),
         Column("train_seconds", "s / run", lambda row: number(row.train_seconds, 1)),
         Column("done", "runs", lambda row: f"{row.done}/{row.planned}"),
-        Column("badges", "badges", lambda row: shown(", ".join(row.badges)) or DASH),
+        Column("badges", "badges", lambda row: shown(words.badges(row)) or DASH),
     ]
     return [c for c in every if c.key == "label" or any(c.cell(row) != DASH for row in found.rows)]
 
 
-def metric_table(page: BoardPage, found: BoardTable) -> tuple[list[str], list[list[str]]] | None:
-    """Header and rows of the metrics that never rank; None where the protocol has one only."""
-    others = [m for m in page.protocol.metrics if m != page.protocol.primary]
-    body = [
-        [shown(row.label), *(words.value(page.scales[m], row.metrics.get(m)) for m in others)] for row in found.rows
-    ]
-    return (["method", *(plain(words.column(page.scales[m])) for m in others)], body) if others else None
-
-
-def fold_table(page: BoardPage, found: BoardTable, most: int) -> tuple[list[str], list[list[str]]] | None:
-    """Header and rows of the scores by fold; None where there is one fold, or more than `most`."""
-    if not 1 < page.protocol.folds <= most:
-        return None
-    body = [[shown(row.label), *(words.value(page.scale, x) for x in row.folds)] for row in found.rows]
-    return ["method", *(f"fold {fold}" for fold in range(page.protocol.folds))], body
-
-
-def listed(labels: Sequence[str], most: int = 6) -> str:
-    """The first labels, and how many more there are."""
-    more = f" and {len(labels) - most} more" if len(labels) > most else ""
-    return shown(", ".join(labels[:most])) + more if labels else DASH
+def unwrapped(found: rows_table.Cells | None) -> tuple[list[str], list[list[str]]] | None:
+    """Header and rows of a markdown table as plain text."""
+    return None if found is None else ([*map(plain, found[0])], [[*map(plain, line)] for line in found[1]])

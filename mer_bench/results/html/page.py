@@ -15,9 +15,7 @@ from mer_bench.results.html import cells
 from mer_bench.results.html.pictures import pictures
 from mer_bench.results.markdown import DASH, count
 from mer_bench.results.model import Board, BoardPage, BoardTable
-from mer_bench.results.pages import words
-from mer_bench.results.pages.board_page import FOLDS_SHOWN, RULES, resolution, verdict
-from mer_bench.results.pages.index import verdicts
+from mer_bench.results.pages import board_page, index, rows_table, short, words
 from mer_bench.results.schema import plain
 from mer_bench.results.tables import REFERENCE
 
@@ -54,10 +52,13 @@ def render(board: Board, other: str) -> str:
         other=other,
         dash=DASH,
         sure_if=words.SURE_IF,
+        header=[*map(cells.plain, index.HEADER[1:])],
         overview=[_overview(page) for page in board.pages],
         pages=[_page(page, drawn[page.name]) for page in board.pages],
         same=board.same,
         left_out=[(cells.shown(one.record), cells.shown(one.reason)) for one in board.left_out],
+        columns_used=words.COLUMNS,
+        conflict=cells.plain(words.CONFLICT) if any("CONFLICT" in one.reason for one in board.left_out) else "",
         badges_used=[cells.plain(line[2:]).split(": ", 1) for line in words.legend(rows).splitlines()],
     )
 
@@ -111,16 +112,13 @@ def _template() -> Template:
 
 def _overview(page: BoardPage) -> dict[str, Any]:
     """A line of the list of boards."""
-    found, rows = verdicts(page), [row for table in page.tables for row in table.rows]
+    modalities = cells.shown(" + ".join(f.modality for f in page.features))
+    about = f"{modalities}, {cells.plain(words.column(page.scale))}"
     return {
         "name": page.name,
-        "protocol": cells.shown(page.protocol.name),
-        "modalities": cells.shown(" + ".join(f.modality for f in page.features)),
-        "top": cells.listed(found.top),
-        "better": cells.listed(found.better),
-        "worse": cells.listed(found.worse),
-        "runs": f"{count(sum(row.done for row in rows))}/{count(sum(row.planned for row in rows))}",
-        "newest": page.newest or DASH,
+        "protocol": cells.shown(page.protocol.name) + (" (older definition)" if page.superseded else ""),
+        "about": about,
+        "cells": [*map(cells.plain, index.line(page))],
     }
 
 
@@ -133,12 +131,13 @@ def _page(page: BoardPage, drawn: dict[str, Any]) -> dict[str, Any]:
         "name": page.name,
         "title": cells.plain(words.heading(page)),
         "legacy": protocol.legacy,
+        "superseded": page.superseded,
         "note": cells.shown(protocol.note),
         "facts": {
             "Ranked by": f"{cells.shown(protocol.primary)} on the test part, {direction} is better",
             "Planned": f"{protocol.folds} x {len(protocol.seeds)} = {count(protocol.folds * len(protocol.seeds))} "
             "runs (folds x seeds)",
-            "Intervals": f"{RULES[protocol.statistics]}; independent unit: {cells.shown(protocol.cluster)}",
+            "Intervals": f"{board_page.RULES[protocol.statistics]}; independent unit: {cells.shown(protocol.cluster)}",
             "Items": cells.shown(sizes) or DASH,
             "Features": cells.shown("; ".join(f"{f.modality} {f.extractor or DASH} ({f.dim})" for f in page.features)),
             "Protocol": f"{protocol.hash}, feature file {page.data[:16]}, newest record {page.newest or DASH}",
@@ -150,8 +149,9 @@ def _page(page: BoardPage, drawn: dict[str, Any]) -> dict[str, Any]:
 def _table(page: BoardPage, table: BoardTable, drawn: list[Any]) -> dict[str, Any]:
     """What the template shows of one variant of the settings."""
     columns = cells.columns(page, table)
-    sentences = verdict(page.scale, table), resolution(page.scale, table)
-    absent = [f"control {cells.shown(slug)} was not run" for slug in table.absent]
+    absent = [f"control {cells.shown(slug)} was not run" for slug in table.absent if not table.not_run]
+    left = [f"{cells.shown(one.record)}: {cells.shown(one.reason)}" for one in page.left_out]
+    column = cells.plain(words.column(page.scale))
     return {
         "variant": cells.shown(table.variant),
         "columns": columns,
@@ -159,14 +159,17 @@ def _table(page: BoardPage, table: BoardTable, drawn: list[Any]) -> dict[str, An
             {"quiet": row.rank is None, "cells": [(column.key, column.cell(row)) for column in columns]}
             for row in table.rows
         ],
-        "sentences": [cells.spans(said) for said in sentences if said],
+        "sentences": [cells.spans(said) for said in short.sentences(page, table)],
         "alarms": [cells.shown(alarm) for alarm in table.alarms],
-        "problems": [*absent, *map(cells.shown, table.problems)],
+        "problems": [*absent, *map(cells.shown, table.problems), *left],
+        "not_run": cells.unwrapped(board_page.not_run_rows(page, table)),
         "pictures": [{"caption": CAPTIONS.get(one.kind, one.kind), "markup": one.markup} for one in drawn],
         "more": {
-            "Other metrics, never used for ranks": cells.metric_table(page, table),
-            f"{cells.plain(words.column(page.scale))} by fold, mean over seeds": cells.fold_table(
-                page, table, FOLDS_SHOWN
-            ),
+            title: cells.unwrapped(found)
+            for title, found in {
+                f"{column} with modalities missing at test": rows_table.missing(page, table),
+                "Other metrics, never used for ranks": rows_table.metrics(page, table),
+                f"{column} by fold, mean over seeds": rows_table.folds(page, table),
+            }.items()
         },
     }

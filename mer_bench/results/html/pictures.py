@@ -11,8 +11,8 @@ from mer_bench.results.pages.figures import figures
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 _NAMESPACE = re.compile(r'\sxmlns="[^"]*"')
 _NAMED = re.compile(r'\b(id|aria-labelledby)="([^"]*)"')
-#: confusions are one a method; the comparison shows them as numbers
-_ELSEWHERE = "--confusion--"
+#: one a method; the comparison shows them as numbers
+_ELSEWHERE = ("--confusion--", "--missing--")
 _ORDER = ("forest", "pareto", "missing")
 
 
@@ -37,7 +37,7 @@ def pictures(page: BoardPage) -> dict[str, list[Picture]]:
     found: dict[str, list[Picture]] = {}
     for table in page.tables:
         stem = f"{page.name}--{table.variant}--"
-        names = [name for name in drawn if name.startswith(stem) and _ELSEWHERE not in name]
+        names = [name for name in drawn if name.startswith(stem) and not any(kind in name for kind in _ELSEWHERE)]
         parts = [_part(name, drawn[name], name.removeprefix(stem).removesuffix(".svg")) for name in names]
         found[table.variant] = sorted(parts, key=lambda part: (_place(part.kind), part.kind))
     return found

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from mer_bench.results.facts import ProtocolFacts
-from mer_bench.results.markdown import DASH, code, count, number, table, text
-from mer_bench.results.model import BoardPage, BoardRow, BoardTable, Scale
-from mer_bench.results.pages import words
+from mer_bench.results.markdown import DASH, code, count, table, text
+from mer_bench.results.model import BoardPage, BoardTable
+from mer_bench.results.pages import rows_table, short, words
 
-FOLDS_SHOWN = 10
 RULES = {
     "A": "rule A: one official split, intervals from test clusters and seeds",
     "B": "rule B: folds x seeds, Nadeau-Bengio variance",
@@ -22,25 +21,45 @@ _SELECTION = {
 
 
 def render(page: BoardPage, *, synthetic: bool) -> str:
-    """The page as markdown."""
+    """The page as markdown: what it says first, then the rows, then what was compared."""
     protocol = page.protocol
-    parts = [words.MARK, f"# {words.heading(page)}\n"]
-    if synthetic:
-        parts.append("**Synthetic data.** These numbers say nothing about any corpus.\n")
-    if protocol.legacy:
-        parts.append("**Legacy protocol.** It repeats what a paper did, faults included; nothing here is ranked.\n")
+    parts = [words.MARK, f"# {words.heading(page)}\n", *_warnings(page, synthetic)]
     if protocol.note:
         parts.append(f"{text(protocol.note)}\n")
-    parts += [_facts(page), _features(page)]
+    parts.append(f"{_line(page)}\n")
     for found in page.tables:
         parts.append(f"## Settings: {text(found.variant)}\n")
         parts += [f"**Wrong:** {text(alarm)}.\n" for alarm in found.alarms]
-        parts += [verdict(page.scale, found), resolution(page.scale, found), _main(page, found)]
-        parts.append(_pictures(page, found))
-        parts += [_metrics(page, found), _folds(page, found), _problems(found)]
+        parts.append("".join(f"- {sentence}\n" for sentence in short.sentences(page, found)))
+        parts += [*rows_table.tables(page, found), _not_run(page, found), _pictures(page, found)]
+        parts += [rows_table.more(page, found), _problems(page, found)]
+    parts += ["## What was compared\n", _facts(page), _features(page)]
+    parts.append("## Columns\n\n" + "".join(f"- {name}: {said}\n" for name, said in words.COLUMNS.items()))
     parts.append("## Badges\n\n" + (words.legend(row for t in page.tables for row in t.rows) or "None in use.\n"))
     parts.append(f"How the numbers are made: [statistics]({'../' if synthetic else ''}statistics.md).\n")
     return "\n".join(part for part in parts if part)
+
+
+def _warnings(page: BoardPage, synthetic: bool) -> list[str]:
+    found = []
+    if synthetic:
+        found.append("**Synthetic data.** These numbers say nothing about any corpus.\n")
+    if page.protocol.legacy:
+        found.append("**Legacy protocol.** It repeats what a paper did, faults included; nothing here is ranked.\n")
+    if page.superseded:
+        found.append("**Older definition.** The protocol has another definition now; nothing here is ranked.\n")
+    return found
+
+
+def _line(page: BoardPage) -> str:
+    """What the numbers are, in one line."""
+    protocol, folds = page.protocol, page.protocol.folds
+    inputs = ", ".join(f"{text(f.modality)} {f.dim}" for f in page.features)
+    return (
+        f"{words.column(page.scale)}, {folds} {'fold' if folds == 1 else 'folds'} x {len(protocol.seeds)} seeds, "
+        f"{count(max(page.items.get('test', (0,))))} test items{'' if folds == 1 else ' a fold at most'}; "
+        f"features: {inputs}; rule {protocol.statistics}. [What was compared](#what-was-compared)"
+    )
 
 
 def _facts(page: BoardPage) -> str:
@@ -71,63 +90,25 @@ def _features(page: BoardPage) -> str:
     return table(("modality", "features", "dim"), rows, left=2)
 
 
-def verdict(scale: Scale, found: BoardTable) -> str:
-    """Which ranked methods are known to differ from the reference, in words."""
-    rows = [row for row in words.ranked(found.rows) if row.difference is not None]
-    if not rows:
-        return ""
-    sure = [row for row in rows if words.is_sure(row)]
-    parts = [
-        f"**{name} than concat:** {_named(scale, [row for row in sure if ((row.p_better or 0) > 0.5) == better])}."
-        for name, better in (("Better", True), ("Worse", False))
+def _not_run(page: BoardPage, found: BoardTable) -> str:
+    cells = not_run_rows(page, found)
+    return "" if cells is None else f"Not run here:\n\n{table(*cells, left=2)}"
+
+
+def not_run_rows(page: BoardPage, found: BoardTable) -> rows_table.Cells | None:
+    """Shipped methods without a run, by what keeps them out; None where there are none."""
+    if not found.not_run:
+        return None
+    planned = page.protocol.folds * len(page.protocol.seeds)
+    by_reason: dict[str, list[str]] = {}
+    for one in found.not_run:
+        inputs = f" ({text(', '.join(one.modalities))})" if len(one.modalities) < len(page.features) else ""
+        by_reason.setdefault(one.reason, []).append(f"{code(one.slug)}{inputs}")
+    rows: list[tuple[str, ...]] = [
+        (text(f"does not fit: {reason}") if reason else f"INCOMPLETE 0/{planned}: nobody has run it", ", ".join(names))
+        for reason, names in sorted(by_reason.items())
     ]
-    rest = len(rows) - len(sure)
-    return f"{' '.join(parts)} Not told apart from it: {rest} of {len(rows)}. ({words.SURE_IF})\n"
-
-
-def _named(scale: Scale, rows: list[BoardRow]) -> str:
-    named = [f"{text(row.label)} {words.interval(scale, row.difference, sign=True)}" for row in rows]
-    return ", ".join(named) or "none"
-
-
-def resolution(scale: Scale, found: BoardTable) -> str:
-    """How large a difference has to be, in words."""
-    if found.resolution is None:
-        return "Fewer than two ranked methods: nothing can be resolved.\n"
-    r, unit = found.resolution, " points" if scale.unit else ""
-    return (
-        f"**Resolution.** Differences below {words.value(scale, r.single)}{unit} cannot be resolved here (80 % power, "
-        f"one comparison); with Holm over {r.comparisons} comparisons, below {words.value(scale, r.adjusted)}{unit}, "
-        f"since an observed difference then needs {number(r.factor, 2)} standard errors.\n"
-    )
-
-
-def _main(page: BoardPage, found: BoardTable) -> str:
-    scale = page.scale
-    header = (
-        *("rank", "method", f"{words.column(scale)} [95 %]", "Δ concat [95 %]", "p", "P(better)", "seed SD"),
-        *("interaction gain [95 %]", "missing AUC [95 %]", "worst group", "parameters", "s / run", "runs", "badges"),
-    )
-    rows = [
-        (
-            words.rank(row),
-            words.method_link(row),
-            words.score(scale, row),
-            words.interval(scale, row.difference, sign=True),
-            words.p_value(row),
-            number(row.p_better, 3),
-            words.value(scale, row.seed_sd),
-            words.interval(scale, row.gain, sign=True),
-            words.interval(scale, row.missing_auc),
-            words.value(scale, row.worst_group),
-            count(row.parameters),
-            number(row.train_seconds, 1),
-            f"{row.done}/{row.planned}",
-            text(", ".join(row.badges)) or DASH,
-        )
-        for row in found.rows
-    ]
-    return table(header, rows, left=2)
+    return ("what keeps it out", "methods"), rows
 
 
 def _pictures(page: BoardPage, found: BoardTable) -> str:
@@ -138,24 +119,8 @@ def _pictures(page: BoardPage, found: BoardTable) -> str:
     return "".join(f"![{title}]({stem}--{kind}.svg)\n" for kind, title in shown) if words.drawn(found.rows) else ""
 
 
-def _metrics(page: BoardPage, found: BoardTable) -> str:
-    others = [m for m in page.protocol.metrics if m != page.protocol.primary]
-    if not others:
-        return ""
-    header = ("method", *(words.column(page.scales[m]) for m in others))
-    rows = [(text(row.label), *(words.value(page.scales[m], row.metrics.get(m)) for m in others)) for row in found.rows]
-    return f"Other metrics, never used for ranks:\n\n{table(header, rows)}"
-
-
-def _folds(page: BoardPage, found: BoardTable) -> str:
-    if not 1 < page.protocol.folds <= FOLDS_SHOWN:
-        return ""
-    header = ("method", *(f"fold {fold}" for fold in range(page.protocol.folds)))
-    rows = [(text(row.label), *(words.value(page.scale, x) for x in row.folds)) for row in found.rows]
-    return f"{words.column(page.scale)} by fold, mean over seeds:\n\n{table(header, rows)}"
-
-
-def _problems(found: BoardTable) -> str:
-    lines = [f"- control {code(slug)} was not run\n" for slug in found.absent]
+def _problems(page: BoardPage, found: BoardTable) -> str:
+    lines = [f"- control {code(slug)} was not run\n" for slug in found.absent if not found.not_run]
     lines += [f"- {text(problem)}\n" for problem in found.problems]
+    lines += [f"- {text(one.record)}: {text(one.reason)}\n" for one in page.left_out]
     return "Missing and left out:\n\n" + "".join(lines) if lines else ""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mer_bench.results.facts import Confusion
-from mer_bench.results.model import BoardPage, BoardRow, BoardTable
+from mer_bench.results.model import BoardPage, BoardRow
 from mer_bench.results.pages import words
 from mer_bench.results.pages.method_page import picture
-from mer_bench.results.pages.svg import COLOURS, DASHES, Drawing, Scale, shorten, ticks
-from mer_bench.results.samples import missing_curve
+from mer_bench.results.pages.missing import missing_figures
+from mer_bench.results.pages.svg import Drawing, Scale, shorten, ticks
 from mer_bench.results.tables import REFERENCE
 
-CURVES = 8
 FAR = ("majority", "shuffled")  # so far below all others that these would be one dot
 
 
@@ -26,8 +25,7 @@ def figures(page: BoardPage) -> dict[str, str]:
             continue
         found[f"{stem}--forest.svg"] = forest(page, rows)
         found[f"{stem}--pareto.svg"] = pareto(page, rows)
-        if any(row.missing_auc for row in rows):
-            found[f"{stem}--missing.svg"] = missing(page, table)
+        found |= {f"{stem}--missing{name}.svg": content for name, content in missing_figures(page, table).items()}
         for row in table.rows:
             if row.confusion and not row.control:
                 found[f"{picture(page, table.variant, row)}.svg"] = confusion(row)
@@ -77,7 +75,7 @@ def pareto(page: BoardPage, rows: Sequence[BoardRow]) -> str:
     x = Scale(min(seconds), max(seconds), 70, 440, log=True)
     y = Scale(min(scores), max(scores), height - 60, 30)
     for power in range(-2, 7):
-        for tick in (10.0**power, 3 * 10.0**power):
+        for tick in (10.0**power, 2 * 10.0**power, 5 * 10.0**power):
             if min(seconds) <= tick <= max(seconds):
                 drawing.line(x(tick), 20, x(tick), height - 50, "grid")
                 drawing.text(x(tick), height - 34, f"{tick:g}", anchor="middle", kind="quiet")
@@ -101,35 +99,6 @@ def pareto(page: BoardPage, rows: Sequence[BoardRow]) -> str:
         drawing.text(px + 6, py - 5, str(i + 1), kind="quiet")
         drawing.text(475, 30 + 16 * i, f"{i + 1}. {shorten(row.label, 36)}")
     return drawing.render()
-
-
-def missing(page: BoardPage, table: BoardTable) -> str:
-    """Score as modalities go missing: the first ranked rows, and the reference."""
-    scale = page.scale
-    able = [(row, curve) for row in table.rows if row.score and (curve := _curve(row))]
-    chosen = [pair for pair in able if pair[0].rank is not None][: CURVES - 1]
-    chosen += [pair for pair in able if pair[0].slug == REFERENCE and pair not in chosen][:1]
-    values = [value for _, curve in chosen for _, value in curve]
-    rates = [rate for _, curve in chosen for rate, _ in curve]
-    said = [f"{row.label}: " + ", ".join(f"{r:g} {words.value(scale, v)}" for r, v in curve) for row, curve in chosen]
-    drawing = Drawing(720, 340, f"{scale.title} as modalities go missing on {page.name}", "; ".join(said))
-    x, y = Scale(0, max(rates, default=1), 60, 430), Scale(min(values, default=0), max(values, default=1), 280, 30)
-    for tick in ticks(min(values, default=0), max(values, default=1)):
-        drawing.line(60, y(tick), 430, y(tick), "grid")
-        drawing.text(54, y(tick) + 4, f"{tick:g}", anchor="end", kind="quiet")
-    for rate in sorted(set(rates)):
-        drawing.text(x(rate), 300, f"{rate:g}", anchor="middle", kind="quiet")
-    drawing.text(430, 324, "share of modalities removed at test", anchor="end", kind="quiet")
-    for i, (row, curve) in enumerate(chosen):
-        drawing.path([(x(rate), y(value)) for rate, value in curve], COLOURS[i], DASHES[i])
-        drawing.path([(450, 26 + 20 * i), (480, 26 + 20 * i)], COLOURS[i], DASHES[i])
-        drawing.text(488, 30 + 20 * i, shorten(row.label))
-    return drawing.render()
-
-
-def _curve(row: BoardRow) -> list[tuple[float, float]]:
-    """Rate and score, from nothing missing up."""
-    return [(rate, row.conditions[names[0]]) for rate, names in missing_curve(row.conditions).items()]
 
 
 def confusion(row: BoardRow) -> str:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from mer_bench.results.markdown import DASH, code, count, table, text
-from mer_bench.results.model import Board, BoardPage, BoardTable
-from mer_bench.results.pages import words
+from mer_bench.results.model import Board, BoardPage, BoardRow, BoardTable, Scale
+from mer_bench.results.pages import short, words
+from mer_bench.results.tables import CONTROLS
 
 SHOWN = 40
 
 
-def index(board: Board, extra: Mapping[str, str]) -> str:
-    """The front page. For each board, what is known to be better than the reference, and what the best costs.
+def index(board: Board, extra: Mapping[str, str], unrun: Sequence[str] = ()) -> str:
+    """The front page. For each board, what is known to be better than the reference, by how much and how surely.
 
     Args:
         board: real or synthetic.
         extra: titles of pages beside the generated ones, by file name.
+        unrun: names of protocols without a board.
     """
     title = "Leaderboards on synthetic data" if board.synthetic else "Leaderboards"
     parts = [words.MARK, f"# {title}\n"]
@@ -26,11 +27,11 @@ def index(board: Board, extra: Mapping[str, str]) -> str:
         "interval, every rank is a range: a method is better than another only where the page says so "
         f"({words.SURE_IF}).\n"
     )
+    parts.append(table(HEADER, [_row(page) for page in board.pages], left=2) if board.pages else "No records yet.\n")
     if board.pages:
-        header = ("board", "modalities", "top group", "better than concat", "worse than concat", "runs", "newest")
-        parts.append(table(header, [_row(page) for page in board.pages], left=5))
-    else:
-        parts.append("No records yet.\n")
+        parts.append(f"{_key()} Newest record: {max(page.newest for page in board.pages) or DASH}.\n")
+    if unrun and not board.synthetic:
+        parts.append(f"Protocols without a run on real data: {', '.join(map(code, unrun))}.\n")
     links = [f"- [{title}]({name})\n" for name, title in extra.items()]
     parts.append("".join(links))
     if board.same:
@@ -40,54 +41,58 @@ def index(board: Board, extra: Mapping[str, str]) -> str:
         parts.append(table(("method", "older code", "newer code", "run"), same, left=4))
     if board.left_out:
         parts.append("## Left out\n")
+        parts.append(f"{words.CONFLICT}\n" if any("CONFLICT" in entry.reason for entry in board.left_out) else "")
         rows = [(text(entry.record), text(entry.reason)) for entry in board.left_out]
         parts.append(table(("record", "reason"), rows, left=2))
     return "\n".join(part for part in parts if part)
 
 
-@dataclass(frozen=True)
-class Verdicts:
-    """What a board says of its methods, by their labels.
-
-    Attributes:
-        top: those that may be the best.
-        better: than the reference.
-        worse: than the reference.
-    """
-
-    top: list[str]
-    better: list[str]
-    worse: list[str]
+HEADER = (
+    *("board", "better than concat (Δ [95 %], p)", "concat", "minus the best single modality", "with half missing"),
+    *("can be seen from", "ranked rows"),
+)
 
 
-def verdicts(page: BoardPage) -> Verdicts:
-    """Of the common settings, or of the first ones where nothing was run with these."""
-    main = next((t for t in page.tables if t.variant == "default"), page.tables[0])
-    ranked = words.ranked(main.rows)
-    sure = [row for row in ranked if words.is_sure(row)]
-    return Verdicts(
-        top=[row.label for row in ranked if row.rank and row.rank[0] == 1],
-        better=[row.label for row in sure if (row.p_better or 0) > 0.5],
-        worse=[row.label for row in sure if (row.p_better or 0) < 0.5],
+def _key() -> str:
+    return (
+        "Δ is in the unit of the board's metric. *With half missing*: concat when half of the modalities are "
+        "removed at test. *Can be seen from*: smaller differences are missed more often than once in five times. "
+        "*Ranked rows*: of all shipped methods that fit; the page of a board names those without a run."
     )
 
 
 def _row(page: BoardPage) -> tuple[str, ...]:
-    found, rows = verdicts(page), [row for t in page.tables for row in t.rows]
+    about = f"{text(' + '.join(f.modality for f in page.features))}, {words.column(page.scale)}"
+    old = " (older definition)" if page.superseded else ""
+    return f"[{text(page.protocol.name)}]({page.name}.md){old}, {about}", *line(page)
+
+
+def line(page: BoardPage) -> tuple[str, ...]:
+    """What stands beside the name of a board, in the columns of `HEADER`."""
+    found, scale = words.main_table(page), page.scale
+    base, pair = short.reference(found), short.best_single(found)
+    fit = {(one.slug, one.modalities) for one in found.not_run if not one.reason and one.slug not in CONTROLS}
+    rows = [row for row in found.rows if not row.control]
     return (
-        f"[{text(page.protocol.name)}]({page.name}.md)",
-        text(" + ".join(f.modality for f in page.features)),
-        _list(found.top),
-        _list(found.better),
-        _list(found.worse),
-        f"{count(sum(row.done for row in rows))}/{count(sum(row.planned for row in rows))}",
-        page.newest or DASH,
+        _named(scale, short.sure(found, better=True), found),
+        DASH if base is None else words.score(scale, base),
+        DASH if pair is None else f"{text(pair[0].label)} {words.interval(scale, pair[1], sign=True)}",
+        DASH if base is None else words.value(scale, base.conditions.get("missing_0.5")),
+        DASH if found.resolution is None else words.value(scale, found.resolution.single),
+        f"{count(len(words.ranked(found.rows)))}/{count(len(rows) + len(fit))}",
     )
 
 
-def _list(labels: list[str], shown: int = 6) -> str:
-    more = f" and {len(labels) - shown} more" if len(labels) > shown else ""
-    return text(", ".join(labels[:shown])) + more if labels else DASH
+def _named(scale: Scale, rows: list[BoardRow], found: BoardTable, most: int = 4) -> str:
+    """The first ones with difference and p; of how many none is."""
+    compared = sum(row.difference is not None for row in words.ranked(found.rows))
+    if not rows:
+        return f"none of {compared}" if compared else DASH
+    named = [
+        f"{text(row.label)} {words.interval(scale, row.difference, sign=True)}, p {words.p_value(row)}"
+        for row in rows[:most]
+    ]
+    return "; ".join(named) + (f" and {len(rows) - most} more" if len(rows) > most else "")
 
 
 def compare(board: Board) -> str:

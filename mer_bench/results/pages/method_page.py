@@ -10,7 +10,7 @@ import yaml
 from mer_bench.results.facts import Confusion
 from mer_bench.results.markdown import DASH, code, count, number, table, text
 from mer_bench.results.model import Board, BoardPage, BoardRow
-from mer_bench.results.pages import words
+from mer_bench.results.pages import missing, words
 
 _SPOKEN = {"emap": "its additive projection, on chosen items", "emap_full": "itself, on the same items"}
 
@@ -30,7 +30,12 @@ def render(slug: str, board: Board, card: Mapping[str, Any] | None, reported: st
         parts.append("**Synthetic data.** These numbers say nothing about any corpus.\n")
     for page, variant, row in found:
         parts += [f"## {words.heading(page)}, {text(variant)} settings: {text(row.label)}\n", _numbers(page, row)]
-        parts += [_metrics(page, row), _conditions(page, row), *_confusions(page, variant, row)]
+        parts += [
+            _metrics(page, row),
+            _conditions(page, row),
+            _curve(page, variant, row),
+            *_confusions(page, variant, row),
+        ]
     if reported:
         parts.append("## What papers report\n")
         parts.append(
@@ -91,6 +96,13 @@ def _conditions(page: BoardPage, row: BoardRow) -> str:
     """What happens when modalities are missing; of a rate, the mean over its masks."""
     rows = [(text(_SPOKEN.get(name, name)), words.value(page.scale, x)) for name, x in row.conditions.items()]
     return table(("condition at test", words.column(page.scale)), rows) if len(rows) > 1 else ""
+
+
+def _curve(page: BoardPage, variant: str, row: BoardRow) -> str:
+    """The picture of the conditions, where the row has one; see `missing.missing_figures`."""
+    if not (row.score and row.missing_auc and missing.curve(row)) or row.control:
+        return ""
+    return f"![Score as modalities go missing](../figures/{page.name}--{variant}--missing--{missing.stem(row)}.svg)\n"
 
 
 def _confusions(page: BoardPage, variant: str, row: BoardRow) -> list[str]:

@@ -20,6 +20,8 @@ _STYLE = (
 )
 #: strong enough on white and on black
 COLOURS = ("#2f81d6", "#c9661a", "#2d9a5f", "#b14fb8", "#8a7a1f", "#d1495b", "#4a8c99", "#7f7f7f")
+#: beside a colour: number of corners (0 is round), and whether it is filled
+MARKS = ((0, True), (4, True), (3, True), (0, False), (4, False), (3, False), (5, True), (5, False))
 DASHES = ("none", "6 3", "2 3", "8 3 2 3", "none", "6 3", "2 3", "8 3 2 3")
 
 
@@ -54,6 +56,17 @@ class Drawing:
         """A circle."""
         self.parts.append(f'<circle class="{kind}" cx="{_n(x)}" cy="{_n(y)}" r="{_n(radius)}"/>')
 
+    def mark(self, x: float, y: float, colour: str, shape: tuple[int, bool], radius: float = 4) -> None:
+        """A small sign of a colour; see `MARKS`."""
+        corners, filled = shape
+        paint = f'fill="{colour}" stroke="{colour}"' if filled else f'class="bg" stroke="{colour}" stroke-width="1.5"'
+        if not corners:
+            self.parts.append(f'<circle {paint} cx="{_n(x)}" cy="{_n(y)}" r="{_n(radius)}"/>')
+            return
+        turns = [math.pi * (2 * k / corners - 0.5) for k in range(corners)]
+        points = " ".join(f"{_n(x + radius * math.cos(t))},{_n(y + radius * math.sin(t))}" for t in turns)
+        self.parts.append(f'<polygon {paint} points="{points}"/>')
+
     def box(self, x: float, y: float, width: float, height: float, kind: str, opacity: float = 1) -> None:
         """A rectangle."""
         size = f'width="{_n(width)}" height="{_n(height)}" fill-opacity="{_n(opacity)}"'
@@ -76,7 +89,8 @@ def _n(value: float) -> str:
 
 
 def _clean(words: str) -> str:
-    return escape("".join(c if c.isprintable() else "\ufffd" for c in words))
+    spaced = words.replace("\u00a0", " ")
+    return escape("".join(c if c.isprintable() else "\ufffd" for c in spaced))
 
 
 def shorten(words: str, longest: int = 34) -> str:
