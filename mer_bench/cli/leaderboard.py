@@ -42,7 +42,8 @@ def main(argv: list[str]) -> int:
         atomic.write(out / leakage_summary.NAME, leakage_summary.summarise(options.features, loaded.records).encode())
     if not loaded.records and not loaded.left_out and not options.check:
         raise UserError(f"no record.json below {records}; `mer-bench fit` leaves one for each finished run")
-    papers = paper_pages(out, loaded.records, loaded.statistics)
+    current = [record for record in loaded.records if record.run_key not in loaded.stale]
+    papers = paper_pages(out, current, loaded.statistics)
     beside = {*papers, *(name for name in BESIDE if (out / name).is_file())}
     published = read_published(out / PUBLISHED) if (out / PUBLISHED).is_file() else None
     leakage = leakage_summary.section(out / leakage_summary.NAME)

@@ -11,6 +11,7 @@ from mer_bench.results.consolidate import used_features
 from mer_bench.results.facts import ProtocolFacts
 from mer_bench.results.grids import row_name
 from mer_bench.results.loading import Loaded
+from mer_bench.results.measured import superseded
 from mer_bench.results.model import (
     Board,
     BoardPage,
@@ -22,7 +23,7 @@ from mer_bench.results.model import (
     Resolved,
     Scale,
 )
-from mer_bench.results.never_run import Cards, never_run, superseded
+from mer_bench.results.never_run import Cards, never_run
 from mer_bench.results.rows import Row
 from mer_bench.results.schema import Record
 from mer_bench.results.statistics import Difference, Estimate

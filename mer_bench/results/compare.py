@@ -10,7 +10,7 @@ import numpy as np
 from mer_bench.errors import UserError
 from mer_bench.metrics.definitions import METRICS, direction, split
 from mer_bench.results.claims import FULL, Side
-from mer_bench.results.measured import Group, Row, masks_of
+from mer_bench.results.measured import Group, Row, masks_of, superseded
 from mer_bench.results.needs import LARGEST, needs
 from mer_bench.results.statistics import MARGIN
 
@@ -89,6 +89,8 @@ def _head(two: Pair) -> Iterator[str]:
     yield f"rule {plan.protocol.statistics}, {runs} each; settings {two.group.variant}; data {two.group.data[:16]}"
     if first.synthetic:
         yield "SYNTHETIC DATA: this says nothing about any corpus"
+    if superseded(plan.protocol):
+        yield f"OLDER DEFINITION of {plan.protocol.name} ({plan.protocol.hash}): these runs are not ranked any more"
     for name, (row, _) in zip(two.names, (two.left, two.right), strict=True):
         if any(entry.record.selection.rule == "test" for entry in row.grid.values()):
             yield f"{name}: chosen on the part that is reported, so its score is too high (TEST-SELECTED)"

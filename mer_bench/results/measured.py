@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mer_bench.data.corpora import protocols
 from mer_bench.errors import UserError, did_you_mean
 from mer_bench.metrics.definitions import direction
 from mer_bench.results.claims import Side
+from mer_bench.results.facts import ProtocolFacts
 from mer_bench.results.grids import grids_of, row_name
 from mer_bench.results.samples import Design, Entry, Grid, Key, design, unlike
 from mer_bench.results.schema import Record
@@ -169,8 +171,16 @@ def masks_of(names: Iterable[str], condition: str) -> list[str]:
     return sorted(name for name in found if name.rpartition("_")[0] == condition and condition.startswith("missing_"))
 
 
+def superseded(facts: ProtocolFacts) -> bool:
+    """Whether a shipped protocol of this name has another definition now; protocols of others are not judged."""
+    known = protocols().get(facts.name)
+    return known is not None and known.hash != facts.hash
+
+
 def groups(records: Iterable[Record], sums: Sums, protocol: str, *, synthetic: bool = False) -> list[Group]:
-    """Everything that was run under a protocol, what may be compared together: default settings first, then most runs.
+    """Everything that was run under a protocol, what may be compared together.
+
+    The present definition of the protocol comes first, then default settings, then most runs.
 
     Args:
         records: in any order.
@@ -186,5 +196,6 @@ def groups(records: Iterable[Record], sums: Sums, protocol: str, *, synthetic: b
     made = []
     for (_, data, variant), entries in sorted(found.items()):
         plan = design(entries[0].record.protocol)
-        made.append((variant != "default", -len(entries), Group(plan, grids_of(entries, plan)[0], variant, data)))
-    return [group for *_, group in sorted(made, key=lambda item: item[:2])]
+        order = superseded(plan.protocol), variant != "default", -len(entries)
+        made.append((order, Group(plan, grids_of(entries, plan)[0], variant, data)))
+    return [group for _, group in sorted(made, key=lambda item: item[0])]

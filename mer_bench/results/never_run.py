@@ -14,12 +14,6 @@ from mer_bench.results.model import NotRun
 Cards = Mapping[str, Mapping[str, Any]]
 
 
-def superseded(facts: ProtocolFacts) -> bool:
-    """Whether a shipped protocol of this name has another definition now; protocols of others are not judged."""
-    known = protocols().get(facts.name)
-    return known is not None and known.hash != facts.hash
-
-
 def never_run(
     facts: ProtocolFacts, modalities: Sequence[str], cards: Cards, rows: set[tuple[str, tuple[str, ...]]]
 ) -> tuple[NotRun, ...]:

@@ -23,7 +23,8 @@ _RULE = (
     "better agrees where our whole interval does, and fails where it lies on the other side or within half a point of "
     "zero. **within**: it agrees under the honest protocol. **explained by protocol**: it agrees under the paper's own "
     "procedure (faults included) and not under the honest one. **not reproduced**: it agrees under neither. **cannot "
-    "test**: the inputs or the runs are not here, or the interval holds both answers.\n"
+    "test**: the inputs or the runs are not here, or the interval holds both answers. Runs of older code, or under an "
+    "older definition of a protocol, do not count.\n"
 )
 
 
@@ -111,6 +112,9 @@ def _reasons(judged: Sequence[Judged]) -> str:
     lines = []
     for one in judged:
         said = [f"cannot test: {text(one.reason)}"] if one.reason else []
+        if one.reason and not one.claim.testable:
+            said.append("no run of this suite would tell")
+        said += [f"to supply it: {', '.join(f'`{command}`' for command in one.commands)}"] if one.commands else []
         said += [f"ours differs: {text(one.claim.differs)}"] if one.claim.differs else []
         if said:
             lines.append(f"- {code(one.claim.id)}: {'; '.join(said)}\n")

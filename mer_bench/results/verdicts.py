@@ -12,9 +12,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from mer_bench.data.corpora import protocols
 from mer_bench.errors import UserError
 from mer_bench.metrics.definitions import direction
-from mer_bench.results.claims import Claim, Side
+from mer_bench.results.claims import FULL, Claim, Side
+from mer_bench.results.lacking import lacking
 from mer_bench.results.measured import Group, Row, Sums, groups
 from mer_bench.results.schema import Record
 from mer_bench.results.statistics import MARGIN, Difference, Estimate
@@ -54,6 +56,7 @@ class Judged:
         legacy: ours under the paper's procedure; None where no protocol repeats it.
         verdict: by the rule above.
         reason: of "cannot test".
+        commands: that would supply what is missing for a verdict.
     """
 
     claim: Claim
@@ -61,6 +64,7 @@ class Judged:
     legacy: Ours | None
     verdict: Verdict
     reason: str = ""
+    commands: tuple[str, ...] = ()
 
 
 def judge(claims: Iterable[Claim], records: Iterable[Record], sums: Sums) -> list[Judged]:
@@ -76,7 +80,35 @@ def _judge(claim: Claim, by_protocol: Mapping[str, list[Group]]) -> Judged:
     honest = next((ours for ours in tried if ours.value is not None), tried[0])
     legacy = _ours(claim, claim.legacy, by_protocol[claim.legacy]) if claim.legacy else None
     verdict, reason = _verdict(claim, honest, legacy)
-    return Judged(claim, honest, legacy, verdict, reason)
+    wanted: tuple[str, ...] = ()
+    if verdict == "cannot test" and claim.testable:
+        ours = legacy if honest.value is not None and legacy is not None and legacy.value is None else honest
+        if answer(claim, honest) == "open":
+            ours = honest
+        reason, wanted = _missing(claim, ours, by_protocol[ours.protocol], reason)
+    return Judged(claim, honest, legacy, verdict, reason, wanted)
+
+
+def _missing(claim: Claim, ours: Ours, found: list[Group], reason: str) -> tuple[str, tuple[str, ...]]:
+    """Which runs would tell, and what makes them; where all are there, what says how many more are needed."""
+    lacks, commands = lacking(claim, ours.protocol, found)
+    if ours.value is None and lacks:
+        apart = "the honest protocol disagrees, and the paper's procedure was not run: "
+        return f"{apart if ours.protocol == claim.legacy else ''}{lacks}", commands
+    if ours.value is None or claim.right is None:
+        return reason, ()
+    sides = " ".join(map(_spelt, (claim.left, claim.right)))
+    command = f"mer-bench compare {sides} --protocol {ours.protocol}"
+    primary = next((p.primary for name, p in protocols().items() if name == ours.protocol), claim.metric)
+    return reason, (command + (f" --metric {claim.metric}" if claim.metric != primary else ""),)
+
+
+def _spelt(side: Side) -> str:
+    """As `mer-bench compare` takes it."""
+    inputs = f":{'+'.join(side.modalities)}" if side.modalities else ""
+    if side.condition == FULL:
+        return f"{side.method}{inputs}"
+    return f"{side.method}{inputs}@{side.condition}"
 
 
 def _ours(claim: Claim, protocol: str, found: list[Group]) -> Ours:
@@ -122,7 +154,7 @@ def _verdict(claim: Claim, honest: Ours, legacy: Ours | None) -> tuple[Verdict, 
     if first == "yes":
         return "within", ""
     if first == "open":
-        return "cannot test", honest.reason or "the interval holds both answers"
+        return "cannot test", honest.reason or "the interval holds both answers; the command says what would resolve it"
     if second == "yes":
         return "explained by protocol", ""
     if legacy is not None and legacy.value is None:

@@ -55,7 +55,7 @@ def everything(folder: Path) -> dict[Path, bytes]:
 def test_runs_that_would_pair_with_nothing_are_refused_and_nothing_is_changed(published):
     rename(RECORDS)
     before = everything(Path())
-    with pytest.raises(UserError, match="nothing was changed. Remove .*iemocap4 and publish all") as caught:
+    with pytest.raises(UserError, match=r"nothing was changed\. Remove .*iemocap4 and publish all") as caught:
         main(["--publish", "second", *published])
     assert "\n" not in str(caught.value) and everything(Path()) == before
     shutil.rmtree(RECORDS / SPLIT.name)
@@ -79,7 +79,7 @@ def test_a_conflict_is_found_before_anything_is_copied(published):
     path.write_text(json.dumps(content | {"record_id": digest(content)}))
     split_run(Path("first"), "aaa", 0, data_fingerprint=content["data_fingerprint"])  # comes first
     before = everything(RECORDS)
-    with pytest.raises(UserError, match="CONFLICT: .* nothing was changed"):
+    with pytest.raises(UserError, match=r"CONFLICT: .* nothing was changed"):
         main(["--publish", "first", *published])
     assert everything(RECORDS) == before
 

@@ -47,10 +47,7 @@ def forge(path: Path, change) -> None:
 
 FORGED = {
     "no predictions": (lambda c: c.update(files={}), "vouches for no predictions.npz"),
-    "fewer folds": (
-        lambda c: c["protocol"].update(folds=2),
-        "protocol.folds is '2'; the protocol of this hash has '5'",
-    ),
+    "more folds": (lambda c: c["protocol"].update(folds=7), "protocol.folds is '7'; the protocol of this hash has '5'"),
     "fewer seeds": (lambda c: c["protocol"].update(seeds=[0]), "protocol.seeds is '(0,)'"),
     "another rule": (lambda c: c["protocol"].update(statistics="A"), "protocol.statistics is 'A'"),
     "another seed": (lambda c: c.update(seed=4), "its run key is not that of its settings"),
