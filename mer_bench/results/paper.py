@@ -114,7 +114,9 @@ def _reasons(judged: Sequence[Judged]) -> str:
         said = [f"cannot test: {text(one.reason)}"] if one.reason else []
         if one.reason and not one.claim.testable:
             said.append("no run of this suite would tell")
-        said += [f"to supply it: {', '.join(f'`{command}`' for command in one.commands)}"] if one.commands else []
+        if one.commands:
+            spoken = "what would resolve it" if one.commands[0].startswith("mer-bench compare") else "to supply it"
+            said.append(f"{spoken}: {', '.join(f'`{command}`' for command in one.commands)}")
         said += [f"ours differs: {text(one.claim.differs)}"] if one.claim.differs else []
         if said:
             lines.append(f"- {code(one.claim.id)}: {'; '.join(said)}\n")

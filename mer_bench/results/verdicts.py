@@ -154,7 +154,7 @@ def _verdict(claim: Claim, honest: Ours, legacy: Ours | None) -> tuple[Verdict, 
     if first == "yes":
         return "within", ""
     if first == "open":
-        return "cannot test", honest.reason or "the interval holds both answers; the command says what would resolve it"
+        return "cannot test", honest.reason or "the interval holds both answers"
     if second == "yes":
         return "explained by protocol", ""
     if legacy is not None and legacy.value is None:

@@ -147,13 +147,13 @@ def page(shared) -> Iterator[Page]:
 def test_it_opens_from_disk_and_asks_for_nothing(page):
     assert page.js("return performance.getEntriesByType('resource').length") == 0
     assert page.rows() == [row["label"] for row in page.table()["rows"]] and len(page.rows()) == 7
-    seen = page.js("return [...document.querySelectorAll('section.board')].map(x => x.checkVisibility())")
-    assert seen == [True, False]
+    seen = "return [...document.querySelectorAll('section.board')].map(x => x.checkVisibility())"
+    assert page.js(seen) == [True, False]
     page.find(f"nav a[href='#{BOARDS[1]}']").click()
-    seen = page.js("return [...document.querySelectorAll('section.board')].map(x => x.checkVisibility())")
-    assert seen == [False, True] and page.find("#count").text == "3 of 3 rows"
+    soon = WebDriverWait(page.browser, 20).until  # the browser tells of a new address later
+    soon(lambda _: page.js(seen) == [False, True] and page.find("#count").text == "3 of 3 rows")
     page.browser.back()
-    assert page.find("#count").text == "7 of 7 rows"
+    soon(lambda _: page.find("#count").text == "7 of 7 rows")
 
 
 def test_without_javascript_everything_is_there(page):
