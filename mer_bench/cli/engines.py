@@ -13,6 +13,7 @@ from mer_bench.sweep.agenda import recorded
 from mer_bench.sweep.engine import Engine
 from mer_bench.sweep.ledger import Ledger
 from mer_bench.sweep.local import LocalEngine, slots, visible_gpus
+from mer_bench.sweep.populations import EXECUTORS
 from mer_bench.sweep.progress import Progress
 from mer_bench.sweep.ray import RayEngine
 from mer_bench.sweep.slurm import Batch, SlurmEngine, sbatch_script
@@ -20,7 +21,7 @@ from mer_bench.sweep.slurm import Batch, SlurmEngine, sbatch_script
 #: what a child calls, and what the fork server imports for it
 TARGET = "mer_bench.cli.fit:work"
 TOGETHER = "mer_bench.cli.together:work"
-#: runs that train as one on a GPU, where nothing else is asked for; on CPUs processes are faster
+#: runs that train together on a GPU, where nothing else is asked for; on CPUs processes are faster
 STACK = 16
 PRELOAD = ("mer_bench.cli.warm",)
 
@@ -37,8 +38,17 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--stack",
         type=int,
         metavar="K",
-        help=f"local: runs that differ in fold, seed or rate only train K at a time as one stack (GPU {STACK}, CPU 1)",
+        help=f"local: runs that differ in fold, seed or rate only train K at a time together (GPU {STACK}, CPU 1)",
     )
+    group.add_argument(
+        "--executor",
+        choices=EXECUTORS,
+        default="auto",
+        help="local: how runs train: alone (eager), K as one (stack; methods that cannot be stacked alone), K side by "
+        "side (branches), or whichever fits card, device and size",
+    )
+    group.add_argument("--graphs", action="store_true", help="local: steps of a stack become CUDA graphs")
+    group.add_argument("--compile", action="store_true", help="local: the optimiser of a stack is compiled by torch")
     group.add_argument("--cpu", action="store_true", help="leave the GPUs alone")
     group.add_argument("--address", default="", help="ray: of a running cluster (default: one of its own, here)")
     group.add_argument("--jobs", type=int, default=4, metavar="N", help="slurm: jobs of the array (4)")
@@ -120,8 +130,9 @@ def _local(options: argparse.Namespace, ledger: Ledger, target: str, given: Mapp
     if options.stack is not None and options.stack < 1:
         raise UserError(f"--stack must be at least 1, got {options.stack}")
     alone = target != TARGET or given.get("track", "csv") != "csv"  # trials are not tested; a stack is not tracked
-    room = 1 if alone else options.stack or (STACK if gpus else 1)
-    return LocalEngine(ledger, places, target, given, PRELOAD, room=room, together=TOGETHER)
+    together = gpus or options.executor in ("stack", "branches")
+    room = 1 if alone or options.executor == "eager" else options.stack or (STACK if together else 1)
+    return LocalEngine(ledger, places, target, given, PRELOAD, room=room, together=TOGETHER, executor=options.executor)
 
 
 def _ray(options: argparse.Namespace, ledger: Ledger, target: str, given: Mapping[str, Any]) -> Engine:

@@ -17,6 +17,7 @@ from mer_bench.errors import Diverged, UserError
 from mer_bench.protocol import SEARCH
 from mer_bench.results.record import read_record
 from mer_bench.runs import Run, numeric, plan
+from mer_bench.sweep.interrupted import forget
 
 if TYPE_CHECKING:
     from mer_bench.cli.lightning import Command
@@ -171,6 +172,7 @@ def train(run: Run, command: Command, fresh: bool) -> dict:
         chosen = describe(command, folder / "best.ckpt", resumed)
     done.write_text(json.dumps(chosen))
     last.unlink(missing_ok=True)
+    forget([run])  # trained with others before, and interrupted
     return chosen
 
 

@@ -160,6 +160,8 @@ def _circumstances(first: Record, second: Record) -> Iterator[str]:
     if first.code.hash != second.code.hash:
         commit = first.code.commit[:12] or "unknown"
         yield f"other code: {first.code.hash[:16]} (commit {commit}), now {second.code.hash[:16]}"
+    if first.executor != second.executor:
+        yield f"other executor: {first.executor} (trained with other runs), now {second.executor}"
     for key in sorted(first.environment.keys() | second.environment.keys()):
         was, now = first.environment.get(key, "-"), second.environment.get(key, "-")
         if was != now:

@@ -65,11 +65,11 @@ def predict_test(command: Command) -> Predictions:
     return Predictions(ids, outputs, lengths)
 
 
-def write_diverged(run: Run, command: Command, meter: Meter) -> None:
+def write_diverged(run: Run, command: Command, meter: Meter, executor: str = "eager") -> None:
     """Leave a record that says so: a failure counts, it is not dropped in silence."""
     model = command.model
     chosen: dict[str, Any] = {"val": {}, "epoch": None, "epochs": command.trainer.current_epoch}
-    chosen |= {"train_seconds": model.train_seconds, "steps": model.steps}
+    chosen |= {"train_seconds": model.train_seconds, "steps": model.steps, "executor": executor}
     record.write_record(
         run.folder, make_record(run, command, chosen, meter, Scores({}, {}, {}, {}), {}, status="diverged")
     )
@@ -117,6 +117,7 @@ def make_record(
 ) -> record.Record:
     """The record of a run."""
     primary, trained = run.protocol.primary, command.model.trainable
+    executor = chosen.get("executor", "eager")
     parts = {name: getattr(command.datamodule.split, name) for name in ("train", "val", "test")}
     return record.Record(
         run_key=run.key,
@@ -154,9 +155,9 @@ def make_record(
             parameters=sum(p.numel() for p in command.model.parameters() if p.requires_grad),
             **meter.read(command.trainer.strategy.root_device),
         ),
-        code=record.code(run.recipe.settings),
+        code=record.code(run.recipe.settings, executor),
         environment=record.environment(**machine(command)),
-        executor=chosen.get("executor", "eager"),
+        executor=executor,
         files=files,
         finished_utc=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     )

@@ -14,6 +14,7 @@ from mer_bench.cli import fit, lightning, scoring, together  # noqa: F401
 from mer_bench.data import datamodules  # noqa: F401
 from mer_bench.results import sources
 from mer_bench.results.provenance import code
+from mer_bench.sweep.populations import EXECUTORS
 from mer_bench.training import callbacks, checkpoints, seeds, stopping  # noqa: F401
 
 
@@ -23,7 +24,8 @@ def warm() -> None:
         for path in sorted(set(recipes.catalogue(room).values())):
             importlib.import_module(path.rpartition(".")[0])
     sources.closure((*sources.ALWAYS, *_modules()))
-    code({})
+    for executor in EXECUTORS[1:]:
+        code({}, executor)
     lightning.help_text()
 
 

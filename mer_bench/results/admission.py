@@ -71,7 +71,8 @@ def _row(mine: Sequence[Record]) -> Iterator[tuple[Level, str]]:
         yield "NOTE", f"{len(failed)} of {len(planned)} runs failed, more than one in ten: not ranked"
     if places.keys() - planned:
         yield "NOTE", f"{len(places.keys() - planned)} runs that the protocol does not plan: not counted"
-    if len({record.code.hash for record in mine}) > 1:
+    # runs that trained together name one module more
+    if len({record.code.hash for record in mine}) > len({record.code.modules for record in mine}):
         yield "NOTE", "its runs come from different versions of the code"
     if any(record.code.dirty for record in mine):
         yield "NOTE", "made from code with uncommitted changes: it cannot be looked up"

@@ -15,15 +15,20 @@ from mer_bench import __version__
 from mer_bench.errors import UserError
 from mer_bench.results.facts import Code
 from mer_bench.results.schema import ENVIRONMENT
-from mer_bench.results.sources import PACKAGE, code_hash, named_modules
+from mer_bench.results.sources import PACKAGE, code_hash, named_modules, of_executor
 
 _FOREIGN = re.compile(r"[^A-Za-z0-9 ._+(),:@-]")
 _LIBRARIES = ("torch", "lightning", "torchmetrics", "numpy")
 
 
-def code(settings: Mapping[str, Any]) -> Code:
-    """Version, hash of the sources that a run with these settings uses and, in a checkout, commit."""
-    modules = named_modules(settings)
+def code(settings: Mapping[str, Any], executor: str = "eager") -> Code:
+    """Version, hash of the sources that a run with these settings uses and, in a checkout, commit.
+
+    Args:
+        settings: of the run.
+        executor: that computed it; what trains several runs together counts for those alone.
+    """
+    modules = tuple(sorted({*named_modules(settings), *of_executor(executor)}))
     return Code(__version__, code_hash(modules), *_checkout(), modules)
 
 

@@ -37,6 +37,16 @@ def named_modules(settings: Any, package: str = "mer_bench") -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def of_executor(executor: str) -> tuple[str, ...]:
+    """Modules that compute a run beside those of a run alone: none for ``eager``.
+
+    Args:
+        executor: as records say it; what follows a hyphen is how, such as ``stack-graphs``.
+    """
+    name = executor.partition("-")[0]
+    return () if name == "eager" else ("training.population", f"training.{name}")
+
+
 def _class_paths(settings: Any) -> Iterator[str]:
     """Every ``class_path`` inside mappings and lists."""
     inner: Iterable[Any] = ()

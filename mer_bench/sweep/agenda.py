@@ -19,10 +19,11 @@ class Agenda:
         ledger: of the runs' folder.
         plan: all runs by key.
         progress: is told what happens.
+        executor: as asked for; decides which runs can train together.
     """
 
-    def __init__(self, ledger: Ledger, plan: Mapping[str, Run], progress: Progress) -> None:
-        self.ledger, self.progress = ledger, progress
+    def __init__(self, ledger: Ledger, plan: Mapping[str, Run], progress: Progress, executor: str = "auto") -> None:
+        self.ledger, self.progress, self.executor = ledger, progress, executor
         self.left = deque(run for run in plan.values() if not recorded(run))
         self.trouble = ""
 
@@ -42,8 +43,8 @@ class Agenda:
 
     def companions(self, run: Run, count: int) -> list[Run]:
         """Up to `count` runs that can train together with one that is ours; they are ours from now on."""
-        wanted, found = kind(run) if count > 0 else "", list[Run]()
-        for other in [other for other in self.left if wanted and kind(other) == wanted]:
+        wanted, found = kind(run, self.executor) if count > 0 else "", list[Run]()
+        for other in [other for other in self.left if wanted and kind(other, self.executor) == wanted]:
             if len(found) == count:
                 break
             if recorded(other) or self._given_up(other) or not self.ledger.claim(other.key):

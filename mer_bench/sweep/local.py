@@ -18,8 +18,10 @@ from mer_bench.runs import Run
 from mer_bench.sweep.agenda import Agenda
 from mer_bench.sweep.child import Child, Forks
 from mer_bench.sweep.engine import Engine
+from mer_bench.sweep.interrupted import state_of
 from mer_bench.sweep.ledger import Ledger
 from mer_bench.sweep.loop import GRACE, Place, drive
+from mer_bench.sweep.populations import kind
 from mer_bench.sweep.progress import Progress
 from mer_bench.sweep.worker import Ended, Job
 
@@ -78,6 +80,7 @@ class LocalEngine(Engine):
         grace: seconds that runs have to stop.
         room: runs that may train as one in a slot.
         together: ``module:function`` that a child calls with the recipes of such runs.
+        executor: how they train together, see `sweep.populations`.
     """
 
     def __init__(
@@ -90,15 +93,16 @@ class LocalEngine(Engine):
         grace: float = GRACE,
         room: int = 1,
         together: str = "",
+        executor: str = "auto",
     ) -> None:
-        self.ledger, self.grace = ledger, grace
-        forks = Forks(preload)
-        self.places = [_Process(slot, forks, (target, together), dict(options), room) for slot in slots]
+        self.ledger, self.grace, self.executor = ledger, grace, executor
+        forks, given = Forks(preload), {**options, "executor": executor}
+        self.places = [_Process(slot, forks, (target, together), given, room) for slot in slots]
 
     def work(self, plan: Mapping[str, Run], progress: Progress) -> bool:
         """As in `Engine`."""
         self.ledger.prepare()
-        return drive(self.places, Agenda(self.ledger, plan, progress), _wait, self.grace)
+        return drive(self.places, Agenda(self.ledger, plan, progress, self.executor), _wait, self.grace)
 
 
 class _Process:
@@ -113,7 +117,8 @@ class _Process:
         self.child: Child | None = None
 
     def start(self, runs: Sequence[Run]) -> None:
-        several = len(runs) > 1
+        # the last of several that were interrupted goes on from their state
+        several = len(runs) > 1 or bool(self.room > 1 and kind(runs[0], self.options["executor"]) and state_of(runs[0]))
         self.child = self.forks.launch(
             Job(
                 self.together if several else self.alone,

@@ -203,7 +203,7 @@ def flat_optimizer(optimizers: Sequence[Optimizer], flat: FlatParameters) -> Fla
     """
     for optimizer in optimizers:
         if reason := refusal(optimizer):
-            raise UserError(f"stack: {reason}; use --executor eager")
+            raise UserError(f"stack: {reason}; use --executor branches")
     if len({shared_settings(optimizer) for optimizer in optimizers}) > 1:
         raise UserError("stack: the members' optimisers differ in more than learning rate and weight decay")
     kind = _FLAT[type(optimizers[0])]

@@ -1,262 +1,220 @@
-"""Many runs trained as one: stacked parameters, one forward and backward pass for all of them.
+"""Many runs trained side by side, by whichever executor; each with its own epochs, early stop and best weights.
 
-The members share method, shapes and everything else that fixes the sequence of operations; fold, seed, order of the
-items, learning rate, weight decay, dropout, early stopping and the best epoch are each member's own. All of them go
-through their epochs side by side. A member whose epoch has fewer steps pauses at its end; one that stops leaves its
-place to the next in the queue; when the queue is empty, the stack shrinks.
+All active members go through their epochs side by side. One that stops leaves its place to the next in the queue; when
+the queue is empty, the places become fewer. One that fails leaves, and the others go on as if it had ended.
 
-In float64 and without dropout a member equals the run alone (the same batches, draws, rate and order), as the tests
-show to 1e-10. Dropout masks differ from those of the run alone, and so does rounding in float32.
+Between epochs, and when asked to stop inside one, a population can be saved whole: a later one of the same members goes
+on from there, and on a CPU gives the same bits as one that was never disturbed.
 """
 
 from __future__ import annotations
 
-import copy
-import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, stack_module_state, vmap
-from torch.optim import Optimizer
-from torch.utils import _pytree as pytree
 
-from mer_bench.data.blocks import EvalBlocks, TrainBlocks, derive
-from mer_bench.data.joined import Joined
-from mer_bench.data.store import Store
-from mer_bench.training.flat import FlatParameters, flat_optimizer
-from mer_bench.training.objective import Objective
-from mer_bench.training.schedules import Schedule
-from mer_bench.training.steps import gather, training_steps, validation_steps
-from mer_bench.types import Batch, Masked
+from mer_bench.training.executors import Executor, Keep
+from mer_bench.training.member import Member
+from mer_bench.types import Masked
 
-
-class Judge(Protocol):
-    """What a run's module does with validation outputs."""
-
-    def keep(
-        self, condition: str, rows: dict[str, Tensor], logits: dict[str, Tensor], targets: dict[str, Masked]
-    ) -> None:
-        """Keep the outputs of a batch."""
-
-    def judged(self) -> dict[str, float]:
-        """Scores of what was kept, `val/selection` among them: higher is better."""
-
-
-@dataclass
-class Member:
-    """One run of a population.
-
-    Attributes:
-        name: for messages.
-        objective: method and losses, freshly initialised; holds the best weights when the run has ended.
-        optimizer: says kind, rate and weight decay.
-        schedule: of the rate.
-        train: blocks of the training part.
-        val: blocks of the validation part.
-        judge: scores validation outputs.
-        store: which of the joined stores is its own.
-        epochs: at most so many.
-        patience: epochs without a better one before it stops.
-        log: one row per epoch, as `metrics.csv` has them.
-        best: (epoch, selection) of the best epoch.
-        diverged: the loss was not finite.
-        steps: optimiser steps made.
-        seconds: its share of the time of its epochs.
-    """
-
-    name: str
-    objective: Objective
-    optimizer: Optimizer
-    schedule: Schedule
-    train: TrainBlocks
-    val: EvalBlocks
-    judge: Judge
-    store: int
-    epochs: int
-    patience: int
-    log: list[dict[str, float]] = field(default_factory=list)
-    best: tuple[int, float] = (-1, -math.inf)
-    diverged: bool = False
-    steps: int = 0
-    seconds: float = 0.0
-    waited: int = 0
-
-    @property
-    def epoch(self) -> int:
-        """Epochs made."""
-        return len(self.log)
-
-    @property
-    def ended(self) -> bool:
-        """Nothing more to train."""
-        return self.diverged or self.epoch >= self.epochs or self.waited >= self.patience
-
-    def judge_epoch(self) -> bool:
-        """Score the epoch that has ended; True when it is the best so far, or the latest of a fixed number."""
-        if not len(self.val):
-            self.best = (self.epoch - 1, math.nan)
-            return True
-        scores = self.judge.judged()
-        self.log[-1] |= scores
-        selection = scores["val/selection"]
-        if selection > self.best[1]:
-            self.best, self.waited = (self.epoch - 1, selection), 0
-            return True
-        if math.isfinite(selection):
-            self.waited += 1
-        else:  # like early stopping, which sees no hope in such a score; with no epoch to go back to, nothing is left
-            self.waited, self.diverged = self.patience, self.best[0] < 0
-        return False
+#: makes the executor of the first members
+Maker = Callable[[Sequence[Member]], Executor]
+#: seconds between two saves; more where saving itself takes more than a twentieth of the time
+EVERY = 20.0
 
 
 class Population:
     """Trains members side by side.
 
     Args:
-        members: all of one kind, see `sweep.populations`; those beyond `width` queue.
-        joined: the stores of their folds.
+        members: those beyond `width` queue.
+        executor: makes it.
         width: how many are trained at a time.
-        clip: largest norm of a member's gradient, or None.
-        eval_batch: items per member and forward pass outside training.
-        ended: called with every member that has ended, its objective holding the best weights.
+        ended: called with every member that has ended, its objective holding the best weights. What it raises is the
+            member's error.
+        save: called with a state now and then, when a member has ended, and before it stops.
+        asked: whether to stop after the next step.
+        every: seconds between two saves.
+
+    Attributes:
+        failed: members that have an error.
     """
 
     def __init__(
         self,
         members: Sequence[Member],
-        joined: Joined,
+        executor: Maker,
         *,
         width: int,
-        clip: float | None,
         ended: Callable[[Member], None],
-        eval_batch: int = 256,
+        save: Callable[[dict[str, Any]], None] = lambda state: None,
+        asked: Callable[[], bool] = lambda: False,
+        every: float = EVERY,
     ) -> None:
-        self.queue, self.joined, self.clip = list(members), joined, clip
-        self.eval_batch, self.ended = eval_batch, ended
-        self.active = [self.queue.pop(0) for _ in range(min(width, len(self.queue)))]
-        objectives = [m.objective for m in self.active]
-        self.flat = FlatParameters(objectives)
-        self.optimizer = flat_optimizer([m.optimizer for m in self.active], self.flat)
-        self.best = self.flat.values.detach().clone()
-        self.buffers = _buffers(objectives)
-        self.skeleton = copy.deepcopy(objectives[0]).to("meta")
-        self.device = self.flat.values.device
-        self.n_draws = objectives[0].n_draws
-        self.fresh = True
-        self._loss = vmap(self._one_loss, randomness="different")
-        self._logits = vmap(self._one_pass, randomness="different")
+        self.queue, self.make, self.width = list(members), executor, width
+        self.ended, self.save, self.asked, self.every = ended, save, asked, every
+        self.executor: Executor | None = None
+        self.inside = False
+        #: ended and not reported yet, and those whose report failed
+        self.finishing: list[Member] = []
+        self.untold: list[Member] = []
+        self.failed: list[Member] = []
+
+    @property
+    def active(self) -> list[Member]:
+        """Those that have a place."""
+        return self.executor.members if self.executor else []
 
     def run(self) -> None:
-        """Train until every member has ended."""
-        while self.active:
-            start = time.perf_counter()
-            self._train_epoch()
-            self._validate()
-            share = (time.perf_counter() - start) / len(self.active)
-            for member in self.active:
-                member.seconds += share
+        """Train until every member has ended.
+
+        Raises:
+            KeyboardInterrupt: asked to stop; the state is saved.
+        """
+        if self.executor is None:
+            self._open([self.queue.pop(0) for _ in range(min(self.width, len(self.queue)))])
+        self.saved, self.pause = time.monotonic(), self.every
+        self._report()
+        while self.executor is not None:
+            self._epoch(self.executor)
+            self._turn_over(self.executor)
+            if self.finishing or time.monotonic() - self.saved >= self.pause:
+                self._save()
+            self._report()
+            if self.executor is not None and self.asked():
+                self._stop()
+
+    def _open(self, members: Sequence[Member]) -> None:
+        self.executor = self.make(members) if members else None
+
+    # epochs ----------------------------------------------------------------------------------------------------
+
+    def _epoch(self, executor: Executor) -> None:
+        """One epoch of every active member, and its validation."""
+        start = time.perf_counter()
+        if not self.inside:
+            executor.begin()
+        self.inside = True
+        while executor.step():
+            if self.asked():
+                self._share(start)
+                self._stop()
+        executor.end()
+        self.inside = False
+        executor.validate(self._keep(executor))
+        better = [k for k, member in enumerate(executor.members) if self._judged(member)]
+        executor.snapshot(better)
+        self._share(start)
+        for member in executor.members:
+            if member.log:
                 member.log[-1]["seconds"] = member.seconds
-            self._turn_over()
 
-    # training --------------------------------------------------------------------------------------------------
+    def _share(self, start: float) -> None:
+        """Charge every active member with its share of the time since."""
+        for member in self.active:
+            member.seconds += (time.perf_counter() - start) / len(self.active)
 
-    def _one_loss(self, parameters: Any, buffers: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-        # the number of the step is not the members' own: schedules that look at it are not stacked
-        return functional_call(self.skeleton, (parameters, buffers), (batch, 0))
+    def _keep(self, executor: Executor) -> Keep:
+        def keep(k: int, rows: dict[str, Tensor], logits: dict[str, Tensor], targets: dict[str, Masked]) -> None:
+            member = executor.members[k]
+            if not (member.diverged or member.error):
+                attempt(member, partial(member.judge.keep, "full", rows, logits, targets))
 
-    def _train_epoch(self) -> None:
-        """One epoch of every active member."""
-        self.skeleton.train()
-        torch.manual_seed(derive(*(m.name for m in self.active), *(m.epoch for m in self.active), "stack") % 2**32)
-        steps = training_steps(self.active, self.joined, self.n_draws, self.flat.values)
-        sums = self.flat.values.new_zeros(len(self.active), 1 + len(self.active[0].objective.names))
-        for t, widths in enumerate(steps.widths):
-            batch = gather(self.joined, steps.items[t], steps.draws[t], widths)
-            stacked = self.flat.stacked()
-            total, parts = self._loss(stacked, self.buffers, batch)
-            if self.fresh:  # which parameters the losses use does not change
-                self.optimizer.reached, self.fresh = self.flat.reached(total.sum(), stacked), False
-            total.sum().backward()
-            self.optimizer.step(self.flat, steps.rates[t], steps.active[t], self.clip)
-            losses = torch.cat((total.detach().unsqueeze(1), parts), 1).to(sums.dtype)
-            sums += torch.where(steps.active[t], losses, 0.0)
-        for member, count, row in zip(self.active, steps.counts, sums.tolist(), strict=True):
-            member.steps += count
-            member.diverged = not all(map(math.isfinite, row))
-            names = ("train/loss", *(f"train/{name}" for name in member.objective.names))
-            means = {name: value / count for name, value in zip(names, row, strict=True)}
-            member.log.append({"epoch": member.epoch, "steps": member.steps, "seconds": 0.0, **means})
+        return keep
 
-    # validation ------------------------------------------------------------------------------------------------
-
-    def _one_pass(self, parameters: Any, buffers: Any, batch: Batch) -> dict[str, Tensor]:
-        names = [name for name in (*parameters, *buffers) if name.startswith("method.")]
-        own = {n.removeprefix("method."): {**parameters, **buffers}[n] for n in names}
-        return functional_call(self.skeleton.method, own, (batch,)).logits
-
-    def _validate(self) -> None:
-        """Score every member on its validation part, and keep the weights of the better epochs."""
-        self.skeleton.eval()
-        for items, widths in validation_steps(self.active, self.joined, self.eval_batch):
-            views = items.to(self.device)
-            with torch.no_grad():
-                batch = gather(self.joined, views, self.flat.values.new_zeros(*views.shape, 0), widths)
-                logits = self._logits(self.flat.stacked(), self.buffers, batch)
-            self._hand_over(items, max(widths.values()), logits, batch)
-        better = [k for k, member in enumerate(self.active) if not member.diverged and member.judge_epoch()]
-        self.best[better] = self.flat.values.detach()[better]
-
-    def _hand_over(self, items: Tensor, width: int, logits: dict[str, Tensor], batch: Batch) -> None:
-        """Give every member the outputs on its own items."""
-        for k, member in enumerate(self.active):
-            real = int((items[k] != self.joined.nothing).sum())
-            if real == 0:
-                continue
-            own = (items[k, :real] - self.joined.first[member.store]).to(self.device)
-            store = cast("Store", member.val.store).on(self.device)  # a population is resident
-            rows = {task: store.targets[task].frames(own, width) for task in logits}
-            kept = {task: x[k, :real] for task, x in logits.items()}
-            targets = {t: pytree.tree_map(lambda x, k=k, n=real: x[k, :n], y) for t, y in batch.targets.items()}
-            member.judge.keep("full", rows, kept, targets)
+    @staticmethod
+    def _judged(member: Member) -> bool:
+        """Whether the epoch is its best."""
+        return not (member.diverged or member.error) and bool(attempt(member, member.judge_epoch))
 
     # places ----------------------------------------------------------------------------------------------------
 
-    def _turn_over(self) -> None:
-        """Let go of members that have ended; fill their places, or make the stack smaller."""
+    def _turn_over(self, executor: Executor) -> None:
+        """Let go of members that have ended; fill their places, or make them fewer."""
         staying = []
-        for k, member in enumerate(self.active):
+        for k, member in enumerate(executor.members):
             if not member.ended:
                 staying.append(k)
                 continue
-            if not member.diverged:
-                self.flat.write(self.best[k], member.objective)
-            self.ended(member)
+            if member.error is not None:
+                self.failed.append(member)
+            else:
+                if not member.diverged:
+                    executor.write_best(k)
+                self.finishing.append(member)
             if self.queue:
-                self._place(k, self.queue.pop(0))
+                executor.place(k, self.queue.pop(0))
                 staying.append(k)
-        if len(staying) < len(self.active):
-            self.active = [self.active[k] for k in staying]
-            self.flat.select(staying)
-            self.optimizer.select(staying)
-            self.best = self.best[staying]
-            self.buffers = {name: x[staying] for name, x in self.buffers.items()}
+        if not staying:
+            self.executor = None
+        elif len(staying) < len(executor.members):
+            executor.select(staying)
 
-    def _place(self, k: int, member: Member) -> None:
-        """A new member takes row k."""
-        self.active[k] = member
-        with torch.no_grad():
-            self.flat.values[k] = self.best[k] = self.flat.flatten(member.objective)
-            for name, x in member.objective.named_buffers():
-                self.buffers[name][k] = x
-        self.optimizer.reset(k, member.optimizer.param_groups[0])
+    def _report(self) -> None:
+        """Hand over those that have ended; a save before has what is needed to do it again."""
+        waiting, self.finishing = self.finishing, []
+        for number, member in enumerate(waiting):
+            attempt(member, partial(self.ended, member))
+            if member.error is not None:
+                self.failed.append(member)
+                self.untold.append(member)
+            if self.asked() and number + 1 < len(waiting):  # the last save has the others
+                raise KeyboardInterrupt
+
+    # interruptions ---------------------------------------------------------------------------------------------
+
+    def _stop(self) -> None:
+        self._save()
+        raise KeyboardInterrupt
+
+    def _save(self) -> None:
+        start = time.monotonic()
+        self.save(self.state())
+        self.saved = time.monotonic()
+        self.pause = max(self.every, 20 * (self.saved - start))
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the training depends on: plain values and tensors."""
+        executor, untold = self.executor, [*self.finishing, *self.untold]
+        return {
+            "executor": "" if executor is None else executor.name,
+            "inside": self.inside,
+            "active": [member.progress() for member in self.active],
+            "ended": [{**m.progress(), "weights": m.objective.state_dict()} for m in untold],
+            "body": {} if executor is None else executor.state(self.inside),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a saved state, before `run`. Members that it does not know start after the others."""
+        by_name = {member.name: member for member in self.queue}
+        for kept in state["ended"]:
+            if member := by_name.pop(kept["name"], None):
+                member.go_on(kept)
+                member.objective.load_state_dict(kept["weights"])
+                self.finishing.append(member)
+        places = [k for k, kept in enumerate(state["active"]) if kept["name"] in by_name]
+        active = [by_name.pop(state["active"][k]["name"]) for k in places]
+        self.queue = [member for member in self.queue if member.name in by_name]
+        if not active:
+            return
+        self._open(active)
+        assert self.executor is not None
+        for member, k in zip(active, places, strict=True):
+            member.go_on(state["active"][k])
+        self.inside = state["inside"]
+        self.executor.load(state["body"], places, self.inside)
 
 
-def _buffers(objectives: Sequence[Objective]) -> dict[str, Tensor]:
-    """Buffers and frozen parameters, stacked."""
-    parameters, buffers = stack_module_state(list(objectives))
-    frozen = {name for name, p in objectives[0].named_parameters() if not p.requires_grad}
-    return {**buffers, **{name: parameters[name].detach() for name in frozen}}
+def attempt(member: Member, what: Callable[[], Any]) -> Any:
+    """The result; what it raises becomes the member's error, except where it concerns all of them."""
+    try:
+        return what()
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        member.error = error
+        return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lightning.pytorch import Callback, Trainer
@@ -50,3 +52,21 @@ class StopAfter(Callback):
         done = trainer.current_epoch + 1
         if self.epochs is not None and self.epochs <= done < (trainer.max_epochs or 0) and not trainer.should_stop:
             self.cut = trainer.should_stop = True
+
+
+@contextmanager
+def wish() -> Iterator[Callable[[], bool]]:
+    """SIGTERM, and Ctrl-C where it is not ignored, become an answer to "was it asked to stop?" while inside."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    taken = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        taken.append(signal.SIGINT)
+    before = {number: signal.signal(number, lambda number, frame: asked.append(number)) for number in taken}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

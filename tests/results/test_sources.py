@@ -106,3 +106,15 @@ def test_the_closure_holds_every_numeric_module_that_a_run_loads():
     wanted = {name for name in loaded if sources.numeric(name)}
     named = ("methods.foal", "losses.contrastive", "data.datamodules")
     assert wanted <= set(sources.closure((*sources.ALWAYS, *named)))
+
+
+def test_what_trains_several_runs_together_counts_for_those_alone():
+    settings = recipes.resolve(["iemocap_foal"], []).settings
+    alone, stack, branches = (provenance.code(settings, name) for name in ("eager", "stack-graphs", "branches"))
+    assert alone == provenance.code(settings)
+    assert set(stack.modules) - set(alone.modules) == {"training.population", "training.stack"}
+    assert set(branches.modules) - set(alone.modules) == {"training.population", "training.branches"}
+    assert len({alone.hash, stack.hash, branches.hash}) == 3
+    assert not any(provenance.is_stale(code) for code in (alone, stack, branches))
+    together = {f"training.{name}" for name in ("flat", "steps", "faster", "member", "executors")} | {"data.joined"}
+    assert together <= set(sources.closure(stack.modules)) and not together & set(sources.closure(sources.ALWAYS))
