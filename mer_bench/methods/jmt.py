@@ -40,6 +40,7 @@ class JMT(FusionMethod):
     - A linear layer where features are not as wide as the streams; keys and values without bias (both ours).
     - Item-level tasks (ours): modalities of unlike lengths are averaged over `tokens` equal stretches of time. For 20
       frames and 4 tokens that is the BioVid code, which likewise repeats what has one vector per item.
+    - Where only the last step is read, only that step looks at the others: less work, the same answer.
     - More than two modalities (ours, an extension): one joint stream, all ordered pairs.
     - ``attention="key_based"`` follows the equation as printed; the code has ordinary attention.
 
@@ -98,6 +99,9 @@ class JMT(FusionMethod):
             "fc": lambda: _SideBySide(_StepByStep(width, fc_dim), fc_dim),
         }
         self.readout = readouts[readout]()
+        # only the last step is read, and nothing after the encoders mixes steps: no other step need ask
+        alone = attention == "standard" and readout != "concat_encoder"
+        self.asks_once = level_of(tasks) == "item" and pool == "last" and alone
         self.heads = MLPHeads(
             self.readout.width, tasks, head_hidden, activation=nn.ReLU, dropout=head_dropout, per_dimension=True
         )
@@ -114,7 +118,8 @@ class JMT(FusionMethod):
         joint = self.joint(torch.cat([x.values for x in streams.values()], dim=-1))
         streams[JOINT] = Masked(zeroed(Masked(joint, some)), some)
         encoded = {s: self._encode(s, x) for s, x in streams.items()}
-        views = [self.attentions[a](encoded[a], encoded[b]) for a, b in self.pairs]
+        asking = _at_last(encoded, some) if self.asks_once else encoded
+        views = [self.attentions[a](asking[a], encoded[b]) for a, b in self.pairs]
         stacked = Masked(torch.stack([x.values for x in views], -2), torch.stack([x.mask for x in views], -1))
         fused = Masked(self.readout(stacked), stacked.mask.any(-1))
         hidden = {m: self.streams.answer(encoded[m], batch.inputs) for m in self.features}
@@ -123,6 +128,13 @@ class JMT(FusionMethod):
 
     def _encode(self, name: str, x: Masked) -> Masked:
         return Masked(zeroed(Masked(self.encoders[name](x.values, x.mask), x.mask)), x.mask)
+
+
+def _at_last(streams: dict[str, Masked], some: Tensor) -> dict[str, Masked]:
+    """Of each item the step that is its last one in `some`, (batch, time), as sequences of one step."""
+    last = torch.where(some, torch.arange(some.shape[1], device=some.device), 0).amax(1, keepdim=True)  # (batch, 1)
+    chosen = last.unsqueeze(-1)
+    return {s: Masked(x.values.take_along_dim(chosen, 1), x.mask.gather(1, last)) for s, x in streams.items()}
 
 
 class _OverViews(nn.Module):

@@ -201,6 +201,18 @@ def test_the_last_view_is_the_last_one_that_is_there():
         assert (seen["views"].mask == mask).all(), gone
 
 
+@pytest.mark.parametrize("gone", [(), ("alpha",), ("beta",), ("alpha", "beta")])
+@pytest.mark.parametrize("readout", READOUTS)
+def test_asking_for_the_last_step_only_changes_nothing(readout, gone):
+    """Against every step asking, of which the last one is read."""
+    method = tiny(3, readout=readout, tokens=5)
+    assert method.asks_once == (readout != "concat_encoder")
+    batch = without(make_batch(method.features, method.tasks), *gone)
+    once = method(batch)
+    method.asks_once = False
+    torch.testing.assert_close(once, method(batch), rtol=1e-12, atol=1e-12)
+
+
 def test_rows_of_a_view_belong_to_the_queries_or_key_based_to_the_source():
     """The order of the source is nothing to ordinary attention; in key-based attention its rows are the result's."""
     for attention, ordinary in (("standard", True), ("key_based", False)):
