@@ -32,8 +32,8 @@ from mer_bench.sweep.space import targets as settings_of
 EPOCHS = {"redundant": 3, "unique": 8, "synergy": 8, "synergy_lookup": 8}
 SETTINGS = ("--data.batch_size", "64", "--early_stopping.patience", "99")
 WIDTH, RATE = 50, "2e-3"
-#: MISA's parts pass a sigmoid and half of them is dropped: 32 wide, or at that rate, it learns nothing at all
-OTHERS = {"misa": (128, "5e-4")}
+#: width and rate of those that say the same of every item otherwise: JMT at that rate, MISA also when 32 wide
+OTHERS = {"jmt": (WIDTH, "5e-4"), "misa": (128, "5e-4")}
 CORPUS = ("--items", "26100", "--seconds", "1.25", "--missing", "0", "--invalid", "0")
 PROTOCOL, MODALITIES = find_protocol("biovid_a_kfold5"), ("bio", "vision")
 LABELS, METRIC, CHANCE = "pain_binary", "pain/wa", 0.5
