@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 
 from mer_bench.data.corpora import find_protocol, register
-from mer_bench.errors import UserError
+from mer_bench.errors import UserError, did_you_mean
 from mer_bench.results.claims import FULL, Side
 
-_SIDE = re.compile(r"([^:@]+)(?::([^@]+))?(?:@(.+))?")
+_SIDE = re.compile(r"([^:@]+)(?::([^:@]+))?(?:@([^:@]+))?")
 PUBLISHED, OWN = Path("leaderboards/records"), Path("runs")
 
 
@@ -36,7 +36,8 @@ def main(argv: list[str]) -> int:
     protocol = find_protocol(options.protocol)
     metric = options.metric or protocol.primary
     if metric.rpartition("/")[0] not in protocol.metrics and metric not in protocol.metrics:
-        raise UserError(f"--metric {metric}: {protocol.name} reports {', '.join(protocol.metrics)}")
+        near = did_you_mean(metric, protocol.metrics)
+        raise UserError(f"--metric {metric}: {protocol.name} reports no such metric; {near}")
     folder = options.records or (PUBLISHED if PUBLISHED.is_dir() else OWN)
     print(compare(folder, protocol.name, metric, side(options.first), side(options.second), options.synthetic))
     return 0

@@ -16,7 +16,7 @@ import numpy as np
 from mer_bench.errors import UserError
 from mer_bench.metrics.definitions import direction
 from mer_bench.results.claims import FULL
-from mer_bench.results.grids import row_name, used
+from mer_bench.results.grids import row_name, samples_of, used
 from mer_bench.results.measured import Group, Row, Sums, groups
 from mer_bench.results.schema import Record
 from mer_bench.results.tables import CONTROLS, REFERENCE
@@ -94,12 +94,20 @@ def _without_effect(mine: Sequence[Record]) -> Iterator[tuple[int, int, int]]:
 
 
 def fence(records: Iterable[Record], sums: Sums) -> Iterator[Finding]:
-    """Rows that are too good, or too different between validation and test."""
+    """Rows that do not pair with the others, are too good, or too different between validation and test."""
     kept = list(records)
     for name in sorted({record.protocol.name for record in kept}):
         for synthetic in (False, True):
             for group in groups(kept, sums, name, synthetic=synthetic):
+                yield from _unpaired(group)
                 yield from _fence(group)
+
+
+def _unpaired(group: Group) -> Iterator[Finding]:
+    """Complete rows that cannot be compared, as the leaderboard says it."""
+    rule = group.plan.rule(entry for grid in group.grids.values() for entry in grid.values())
+    for problem in samples_of(group.grids, group.plan, rule, REFERENCE)[1]:
+        yield Finding("NOTE", group.plan.protocol.name, problem)
 
 
 def _fence(group: Group) -> Iterator[Finding]:
@@ -118,11 +126,11 @@ def _too_good(group: Group, rows_: Sequence[Row]) -> Iterator[Finding]:
     metric = group.plan.protocol.primary
     try:
         scores = sorted(rows_, key=lambda row: -direction(metric) * group.score(row, metric, FULL).value)
+        if len(scores) < 2 or scores[0].key[0] == REFERENCE:
+            return
+        d = group.difference(metric, (scores[0], FULL), (scores[1], FULL))
     except UserError:
-        return  # without an interval there is no fence; the page says why there is none
-    if len(scores) < 2 or scores[0].key[0] == REFERENCE:
-        return
-    d = group.difference(metric, (scores[0], FULL), (scores[1], FULL))
+        return  # without an interval, or a pair, there is no fence; a note says why there is none
     if d.se > 0 and abs(d.value) > SIGMAS * d.se:
         text = f"{metric} is {abs(d.value) / d.se:.1f} standard errors better than the next row, {scores[1].name}"
         yield Finding("QUARANTINE", f"{group.plan.protocol.name}: {scores[0].name}", text)

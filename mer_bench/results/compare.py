@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mer_bench.errors import UserError
+from mer_bench.errors import UserError, did_you_mean
 from mer_bench.metrics.definitions import METRICS, direction, split
 from mer_bench.results.claims import FULL, Side
 from mer_bench.results.measured import Group, Row, masks_of, superseded
@@ -49,10 +49,20 @@ def pair(found: list[Group], metric: str, left: Side, right: Side) -> Pair:
     for group in found:
         try:
             sides = (group.find(left), left.condition), (group.find(right), right.condition)
+            for row, condition in sides:
+                _condition_is_there(row, condition)
             return Pair(group, metric or group.plan.protocol.primary, *sides)
         except UserError as error:
             reasons.append(str(error))
     raise UserError(reasons[0])
+
+
+def _condition_is_there(row: Row, condition: str) -> None:
+    """Raise `UserError` with the nearest names where a run was not scored under a condition."""
+    for entry in row.grid.values():
+        if not masks_of(entry.record.metrics, condition):
+            near = did_you_mean(condition, entry.record.metrics)
+            raise UserError(f"{row.name}: not scored under {condition!r}; {near}")
 
 
 def report(two: Pair) -> str:

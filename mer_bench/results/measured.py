@@ -72,19 +72,25 @@ class Group:
         wanted = tuple(sorted(side.modalities))
         mine = [key for key in self.grids if key[0] == side.method and wanted in ((), key[1])]
         if not mine:
-            here = f"{side.method} ({', '.join(wanted)})" if wanted else side.method
-            known = sorted({key[0] for key in self.grids})
-            raise UserError(f"no run of {here} under {self.plan.protocol.name}; {did_you_mean(side.method, known)}")
+            raise UserError(f"no run of {self._unknown(side.method, wanted)}")
         complete = [key for key in mine if not self.lacking(key)]
         if not complete:
             done = max(len(self.plan.planned) - len(self.lacking(key)) for key in mine)
-            raise UserError(f"{side.method} under {self.plan.protocol.name}: {done} of {len(self.plan.planned)} runs")
+            planned = len(self.plan.planned)
+            raise UserError(f"{side.method} under {self.plan.protocol.name}: {done} of {planned} runs; expected all")
         width = max(len(key[1]) for key in complete)
         widest = [key for key in complete if len(key[1]) == width]
         if len(widest) > 1:
             names = "; ".join(map(row_name, widest))
             raise UserError(f"{side.method} under {self.plan.protocol.name} means several rows: {names}")
         return Row(widest[0], self.grids[widest[0]])
+
+    def _unknown(self, method: str, wanted: tuple[str, ...]) -> str:
+        """What is not there, and what is."""
+        sets = sorted({" + ".join(key[1]) for key in self.grids if key[0] == method})
+        if sets:
+            return f"{method} on {' + '.join(wanted)} under {self.plan.protocol.name}; it was run on {', '.join(sets)}"
+        return f"{method} under {self.plan.protocol.name}; {did_you_mean(method, {key[0] for key in self.grids})}"
 
     def lacking(self, key: Key) -> list[tuple[int, int]]:
         """Planned folds and seeds of a row that have no score."""

@@ -23,6 +23,11 @@ def faults(record: Record) -> Iterator[str]:
     if record.seed not in record.protocol.seeds:  # folds are checked with the schema
         seeds = ", ".join(map(str, record.protocol.seeds))
         yield f"the protocol does not plan seed {record.seed}; {record.protocol.name} has the seeds {seeds}"
+    yield from unvouched(record)
+
+
+def unvouched(record: Record) -> Iterator[str]:
+    """Whether its scores follow from something that it names."""
     if record.status == "ok" and PREDICTIONS not in record.files:
         yield f"it vouches for no {PREDICTIONS}, so nobody could ever score it again"
 

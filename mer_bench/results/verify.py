@@ -26,7 +26,7 @@ from mer_bench.results.measured import masks_of
 from mer_bench.results.predictions import file_sha256, read_predictions
 from mer_bench.results.schema import Record
 from mer_bench.results.scores import score_run
-from mer_bench.results.sound import PREDICTIONS, contradictions, identity
+from mer_bench.results.sound import PREDICTIONS, contradictions, identity, unvouched
 from mer_bench.results.sums import PUBLIC, additive, beside, read_sums
 
 TOLERANCE = 1e-9
@@ -91,6 +91,7 @@ def _identity(folder: Path, record: Record) -> Iterator[str]:
     if folder.name != record.run_key[:16]:
         yield f"it lies in {folder.name[:60]!r}; the folder of its run is {record.run_key[:16]}"
     yield from identity(record)
+    yield from unvouched(record)
     if record.selection.rule == "test" and not record.protocol.legacy:
         yield "its epoch was chosen on the test part, which only a legacy protocol may do"
 
