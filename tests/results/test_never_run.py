@@ -164,6 +164,18 @@ def test_the_first_words_answer_what_is_better_by_how_much_and_what_goes_missing
     assert "Cost:" in document and "half of the modalities removed" in document
 
 
+def test_the_page_of_a_method_begins_with_a_line_for_each_of_its_rows():
+    records = [*table_of(SKILLS), *table_of({"foal": 0.6}, variant="tuned-20", settings={"lr": 0.01})]
+    files, *_ = render(loaded(records))
+    first, *_ = tables(files["methods/foal.md"])
+    rows = rows_of(files[PAGE].partition("## Settings: tuned-20")[0])
+    assert [row["row"] for row in first] == ["Foal", "Foal, tuned-20"]
+    assert first[0]["score [95 %]"] == f"UA % ↑ {rows['Foal']['UA % ↑ [95 %]']}" and f"(../{PAGE})" in first[0]["board"]
+    assert (first[0]["rank"], first[0]["runs"]) == (rows["Foal"]["rank"], "6/6")
+    alone, *_ = tables(files["methods/unimodal.md"])
+    assert {row["row"] for row in alone} == {"Unimodal (audio)", "Unimodal (text)"}
+
+
 def test_a_lone_failed_method_says_little_and_nothing_wrong():
     files, *_ = render(loaded([make("concat", 0, 0, 0.5, items=SIZES)]))
     assert "Fewer than two ranked methods" in files[PAGE] and "**Cost" not in files[PAGE]

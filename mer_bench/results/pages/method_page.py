@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -28,6 +28,7 @@ def render(slug: str, board: Board, card: Mapping[str, Any] | None, reported: st
     parts = [words.MARK, f"# {text(found[0][2].title)}\n", _card(slug, card)]
     if board.synthetic:
         parts.append("**Synthetic data.** These numbers say nothing about any corpus.\n")
+    parts.append(_overview(found))
     for page, variant, row in found:
         parts += [f"## {words.heading(page)}, {text(variant)} settings: {text(row.label)}\n", _numbers(page, row)]
         parts += [
@@ -54,6 +55,25 @@ def _card(slug: str, card: Mapping[str, Any] | None) -> str:
         lines.append(f"paper: {text(str(card['paper']))}")
     lines += [text(str(note)) for note in card.get("notes", ())]
     return "".join(f"- {line}\n" for line in lines)
+
+
+def _overview(found: Sequence[tuple[BoardPage, str, BoardRow]]) -> str:
+    """Every row of the method in one line."""
+    rows = [
+        (
+            f"[{text(page.name)}](../{page.name}.md)",
+            text(row.label if variant == "default" else f"{row.label}, {variant}"),
+            f"{words.column(page.scale)} {words.score(page.scale, row)}",
+            words.interval(page.scale, row.difference, sign=True),
+            words.p_value(row),
+            words.rank(row),
+            number(row.train_seconds, 1),
+            f"{row.done}/{row.planned}",
+        )
+        for page, variant, row in found
+    ]
+    header = ("board", "row", "score [95 %]", "Δ concat [95 %]", "p", "rank", "s / run", "runs")
+    return table(header, rows, left=3)
 
 
 def _numbers(page: BoardPage, row: BoardRow) -> str:
