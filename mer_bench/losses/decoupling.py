@@ -10,14 +10,15 @@ from itertools import permutations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mer_bench.contracts import AuxLoss, FusionMethod
 from mer_bench.errors import UserError
+from mer_bench.losses.answers import answer_losses
 from mer_bench.losses.labels import label_task
 from mer_bench.losses.pairs import cosine, hidden, present, present_any, whole_items
 from mer_bench.losses.subspaces import rows
-from mer_bench.losses.task import RegressionLoss, task_loss
+from mer_bench.losses.task import RegressionLoss
 from mer_bench.nn.masking import at_least_single
 from mer_bench.types import Batch, Features, Masked, Outputs, Tasks
 
@@ -142,21 +143,23 @@ class GraphDistillation(AuxLoss):
 class PartsTask(AuxLoss):
     """Every answer beside the fused one learns from the labels: of both kinds by modality, and of shared parts (DMD).
 
-    Summed over answers and tasks, as in the code. Only items, or frames, that have the modality count.
+    Summed over answers and tasks, with the loss that the fused answer has, as in the code (trains/singleTask/DMD.py at
+    e4f6de3). Only items, or frames, that have the modality count.
 
     Args:
         weight: factor applied by the module; 1 in the code.
-        regression: loss of regression tasks; give the one of model.regression_loss.
+        regression: loss of all regressions; give the one of model.regression_loss where that is given. By default the
+            one that the shipped protocols use for the task, see `answer_losses`.
     """
 
-    def __init__(self, weight: float = 1.0, *, regression: RegressionLoss = "mse") -> None:
+    def __init__(self, weight: float = 1.0, *, regression: RegressionLoss | None = None) -> None:
         super().__init__(weight)
         self.regression = regression
 
     def bind(self, features: Features, tasks: Tasks) -> None:
         """Make the loss of each task."""
         self.modalities = list(features)
-        self.losses = nn.ModuleDict({n: task_loss(spec, regression=self.regression) for n, spec in tasks.items()})
+        self.losses = answer_losses(tasks, self.regression)
 
     def forward(self, outputs: Outputs, batch: Batch, method: FusionMethod) -> Tensor:
         """The loss of one batch."""

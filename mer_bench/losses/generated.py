@@ -39,10 +39,12 @@ class GeneratedLabels(AuxLoss):
       for classes scaled to sum 1), are soft targets of the cross-entropy.
     - Only items with the label, the modality and another one count; a label of which the batch has one sign is taken
       as it is. Losses: absolute error as in the paper.
-    - Mean over modalities and tasks (ours); the code adds the modalities up.
+
+    The losses of the modalities are added up, as in the code (github.com/thuiar/Self-MM, trains/SELF_MM.py at e694b8c),
+    and so are those of several tasks (ours).
 
     Args:
-        weight: factor applied by the module; 1 is ours, the sum of the code is the number of modalities here.
+        weight: factor applied by the module; 1 in the code.
     """
 
     def bind(self, features: Features, tasks: Tasks) -> None:
@@ -73,7 +75,7 @@ class GeneratedLabels(AuxLoss):
                 counted = several & mask & y.mask.any(-1)
                 value = taught * label.error(logits, Masked(made, y.mask))
                 losses.append(torch.where(counted, value, 0.0).sum() / counted.sum().clamp(min=1))
-        return torch.stack(losses).mean()
+        return torch.stack(losses).sum()
 
 
 class _Label(nn.Module, ABC):

@@ -12,26 +12,26 @@ from mer_bench.nn.attention import sinusoidal_positions
 from mer_bench.nn.heads import Heads, level_of
 from mer_bench.nn.masking import zeroed
 from mer_bench.nn.pooling import last_observed
+from mer_bench.nn.scaled import StackedScaledLayer
 from mer_bench.nn.stacks import StackedCrossLayer, StackedNorm, padded_stack
 from mer_bench.types import Batch, Features, Masked, Outputs, Tasks
 
 
 class AuxFormer(FusionMethod):
-    """A main network fuses; beside it each modality answers alone, through a transformer that it shares with it.
+    """A main network fuses; beside it each modality answers alone, by an auxiliary network.
 
-    Source: the authors' code, github.com/ilucasgoncalves/AuxFormer (of the paper only the abstract was read):
-    convolution of width 1 without bias to a common width; crossmodal transformers with positions, as in `MulT`;
-    self-attention transformers without positions, run once over what a modality saw and three times over the modality
-    alone, for its auxiliary answer; the last step; residual networks of two layers (main) and three (auxiliary, the
-    same for all modalities), each with a linear answer. A third of the loss each (`UnimodalTask`); predictions are the
-    mean of all answers, at evaluation only. Training switches modalities off (`ModalityDropout`, in the YAML).
+    Source: the authors' code, github.com/ilucasgoncalves/AuxFormer, net/avmodel_AF.py at 2f62fb3 and
+    modules/transformer.py at 35a7434 (of the paper only the abstract was read): convolution of width 1 without bias to
+    a common width; crossmodal transformers with positions, as in `MulT`; over what a modality saw a self-attention
+    transformer whose layers are scaled (`StackedScaledLayer`); over the modality alone another one, plain, run three
+    times for its auxiliary answer; neither has positions; the last step; residual networks of two layers (main) and
+    three (auxiliary, the same for all modalities), each with a linear answer. The same share of the loss for each
+    answer (`UnimodalAnswers`); predictions are the mean of all answers, at evaluation only. Training switches
+    modalities off (`ModalityDropout`, in the YAML).
 
     Transformers of one shape are one stack (`nn.stacks`).
 
     Departures:
-    - One self-attention transformer per modality serves both (ours). The code has two, with weights of their own; that
-      over what a modality saw is scaled: each layer has a learned α, drawn between 0 and 1, and both its steps are
-      α x + (1 - α) f(x).
     - The last step is the last observed one; no mask hides the future (the code has one).
     - No dropout on the weights of attention (0.1 in self-attention in the code, beside that on its result); keys and
       values have no bias.
@@ -77,6 +77,10 @@ class AuxFormer(FusionMethod):
             )
 
         self.cross, self.norm_cross = transformer(len(self.pairs)), StackedNorm(len(self.pairs), dim)
+        self.memory_main = nn.ModuleList(
+            StackedScaledLayer(n, dim, heads, hidden=4 * dim, dropout=dropout) for _ in range(layers)
+        )
+        self.norm_main = StackedNorm(n, dim)
         self.memory, self.norm_memory = transformer(n), StackedNorm(n, dim)
         self.embed_dropout = nn.Dropout(embed_dropout)
         self.main = _residual(wide, wide, dropout=out_dropout)
@@ -93,9 +97,8 @@ class AuxFormer(FusionMethod):
         x = padded_stack(
             [Masked(encoder(zeroed(batch.inputs[m])), batch.inputs[m].mask) for m, encoder in self.encoders.items()]
         )
-        mask = torch.cat((x.mask, x.mask), dim=1)
-        seen, alone = self._remember(torch.cat((self._look(x), x.values), dim=1), mask).chunk(2, dim=1)
-        for _ in range(2):
+        seen, alone = self._remember_fused(self._look(x), x.mask), x.values
+        for _ in range(3):
             alone = self._remember(alone, x.mask)
         joined = torch.cat(self._read(seen, x.mask).unbind(0), dim=-1)
         read = self._read(alone, x.mask)
@@ -119,8 +122,15 @@ class AuxFormer(FusionMethod):
             query = layer(query, source, source_mask)
         return self.norm_cross(query).unflatten(0, (len(self.encoders), -1)).mean(1)  # pairs: sorted by who looks
 
+    def _remember_fused(self, x: Tensor, mask: Tensor) -> Tensor:
+        """The scaled transformer over what each modality saw, (modalities, batch, time, dim) to the same shape."""
+        x = self.embed_dropout(x * x.shape[-1] ** 0.5)
+        for layer in self.memory_main:
+            x = layer(x, mask)
+        return self.norm_main(x)
+
     def _remember(self, x: Tensor, mask: Tensor) -> Tensor:
-        """The self-attention transformer of each modality, (modalities, batch, time, dim) to the same shape."""
+        """The transformer of each modality alone, (modalities, batch, time, dim) to the same shape."""
         x = self.embed_dropout(x * x.shape[-1] ** 0.5)
         for layer in self.memory:
             x = layer(x, x, mask)

@@ -32,8 +32,8 @@ class DMD(FusionMethod):
     Departures (feature-level form):
     - Text is fine-tuned BERT in the paper; here any features. Projections have width 1 (5 in the code for MOSI), no
       dropout on raw text. Attention as in `MulT`: no mask of the future, the last observed step.
-    - Dropout of 0.1 on what the layers of the transformers add (ours). The code for MOSI has none there, but on the
-      weights of attention: 0.3 of those that look at text and in the memories, 0.2 at audio.
+    - No dropout on the weights of attention. The code for MOSI (config/config.json at 88c574d) has it there, 0.3 of
+      those that look at text and in the memories, 0.2 at audio, and none on what the layers add, as here.
     - The shared parts' own answers are read from their mean over frames; the code flattens 50 frames, which fixes the
       length.
     - Each graph sees the embedding after the residual network (the homogeneous one of the code: its hidden layer), by
@@ -47,7 +47,7 @@ class DMD(FusionMethod):
         heads: of all attention; divides `dim`.
         layers: of crossmodal and self-attention; the memory has three or as many.
         edges: widths of z for the homogeneous and the heterogeneous graph, of answer and embedding each.
-        dropout: in the transformers (ours).
+        dropout: on what the layers of the transformers add, and inside them (none in the code).
         embed_dropout: on their input.
         output_dropout: in the residual networks.
     """
@@ -61,7 +61,7 @@ class DMD(FusionMethod):
         heads: int = 10,
         layers: int = 4,
         edges: tuple[int, int] = (64, 32),
-        dropout: float = 0.1,
+        dropout: float = 0.0,
         embed_dropout: float = 0.2,
         output_dropout: float = 0.5,
     ) -> None:

@@ -45,6 +45,7 @@ ALONE = {
     "RankNContrast",
     "Reconstruction",
     "SelfDistillation",
+    "UnimodalAnswers",
     "UnimodalTask",
 }
 every_paired_loss = pytest.mark.parametrize(

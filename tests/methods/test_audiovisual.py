@@ -184,6 +184,37 @@ def test_mbt_refuses_a_transformer_without_fusion():
         MBT(features_of(2), ITEM, layers=2, fusion_layer=2)
 
 
+@pytest.mark.parametrize("tasks", [ITEM, FRAME], ids=["item", "frame"])
+def test_mbt_answers_with_the_mean_of_the_answers_that_are_there(tasks):
+    features = features_of(3)
+    torch.manual_seed(0)
+    method = MBT(features, tasks, dim=8, heads=2).double()
+    whole = make_batch(features, tasks, gaps=False)
+    for seen in (whole, without(whole, "beta")):
+        outputs = method.eval()(seen)
+        there = [m for m in features if seen.inputs[m].mask.any()]
+        for task, logits in outputs.logits.items():
+            answers = torch.stack([outputs.hidden[f"logits/{m}/{task}"] for m in there])
+            torch.testing.assert_close(logits, answers.mean(0))
+
+
+def test_auxformer_main_and_auxiliary_answers_share_the_projections_only():
+    features = features_of(2)
+    torch.manual_seed(0)
+    method = AuxFormer(features, ITEM, dim=8, heads=2, layers=2).double()
+    outputs = method(make_batch(features, ITEM, gaps=False))
+    main = _reached(method, sum(y.sum() for y in outputs.logits.values()))
+    auxiliary = _reached(method, sum(y.sum() for k, y in outputs.hidden.items() if k.startswith("logits/")))
+    assert {"memory_main", "norm_main"} < main and {"memory", "norm_memory"} < auxiliary
+    assert main & auxiliary == {"encoders"}
+
+
+def _reached(method: nn.Module, value: torch.Tensor) -> set[str]:
+    names, parameters = zip(*method.named_parameters(), strict=True)
+    gradients = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
+    return {name.split(".")[0] for name, g in zip(names, gradients, strict=True) if g is not None}
+
+
 def test_auxformer_is_evaluated_with_the_mean_of_all_answers_that_are_there():
     features = features_of(2)
     torch.manual_seed(0)

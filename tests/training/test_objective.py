@@ -12,10 +12,12 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from mer_bench.contracts import AuxLoss, FusionMethod
 from mer_bench.errors import UserError
+from mer_bench.losses.answers import UnimodalAnswers
 from mer_bench.losses.mutual import MutualKL
 from mer_bench.losses.task import task_loss
 from mer_bench.training.objective import Objective, regression_losses
 from mer_bench.training.subsets import AllModalities, JointSubsets, ModalityDropout
+from mer_bench.training.unweighted import AuxiliaryOnly
 from mer_bench.training.weighting import UncertaintyWeighting
 from mer_bench.types import Batch, Masked, Outputs, TaskSpec
 from tests.cases import build, features_of, make_batch, tasks_of, without
@@ -115,6 +117,22 @@ def test_each_part_gets_its_own_draws():
 def test_unknown_task_in_the_weights():
     with pytest.raises(UserError, match=r"task_weights: no task 'modd'; did you mean mood"):
         objective(task_weights={"modd": 1.0})
+
+
+def test_auxiliary_only_is_the_auxiliary_losses_in_value_and_gradient():
+    answers = UnimodalAnswers(weight=0.5)
+    o = objective(auxiliary={"answers": answers}, weighting=AuxiliaryOnly(), slug="mbt")
+    batch = batch_for(o)
+    total, parts = o(batch, 0)
+    alone = 0.5 * answers(o.method(batch), batch, o.method)
+    torch.testing.assert_close(total, alone)
+    names, parameters = zip(*o.method.named_parameters(), strict=True)
+    for name, found, wanted in zip(
+        names, torch.autograd.grad(total, parameters), torch.autograd.grad(alone, parameters), strict=True
+    ):
+        torch.testing.assert_close(found, wanted, msg=name)
+    losses = by_task(o.method, batch, batch.targets)
+    torch.testing.assert_close(parts[:-1], torch.stack(list(losses.values())).detach())  # still reported
 
 
 def test_uncertainty_weighting_by_formula():
