@@ -69,8 +69,8 @@ format: $(INSTALLED) ## put the code in shape
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(INSTALLED) ## import time, time per training step and memory of this machine
-	for script in benchmarks/*.py; do $(BIN)/python $$script; done
+bench: $(INSTALLED) ## the aims for speed beside what this machine does (benchmarks/README.md has the longer stories)
+	$(BIN)/python benchmarks/table.py
 
 .PHONY: wheel
 wheel: $(INSTALLED) ## the wheel, in dist/

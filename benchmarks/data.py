@@ -18,38 +18,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.trained import DIMS, make
 from mer_bench.data.datamodules import CMUMOSEI
-from mer_bench.merh5 import Contents, Labels, Modality, SplitTable, write
 
-STEPS, DIMS, BATCH = 50, {"text": 300, "audio": 74, "vision": 35}, 64
-
-
-def make(path: Path, items: int, mean: float | None) -> Path:
-    """A file in the shape of aligned MOSEI; lengths gamma-shaped with the given mean, or all of them full."""
-    rng = np.random.default_rng(0)
-    lengths = np.full(items, STEPS) if mean is None else np.clip(rng.gamma(2, mean / 2, items), 1, STEPS).astype(int)
-    rows = int(lengths.sum())
-    part = np.ones((1, items), np.uint8)
-    part[0, :40], part[0, 40:80] = 2, 3
-    score = rng.uniform(-3, 3, (items, 1)).astype(np.float32)
-    contents = Contents(
-        corpus="mosei",
-        ids=[f"v{k // 4}_{k % 4}" for k in range(items)],
-        dialogue=[f"v{k // 4}" for k in range(items)],
-        modalities={
-            m: Modality(rng.standard_normal((rows, d), dtype=np.float32), lengths, kind="sequence", rate_hz=5.0)
-            for m, d in DIMS.items()
-        },
-        labels={"sentiment": Labels("regression", ("sentiment",), score, np.ones((items, 1), bool), range=(-3.0, 3.0))},
-        splits={"sdk": SplitTable(part, ("dialogue",))},
-        synthetic=True,
-    )
-    write(path, contents)
-    return path
+STEPS, BATCH = 50, 64
 
 
 class Plain(Dataset):
@@ -124,7 +99,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--items", type=int, default=4000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="small and short: figures mean nothing")
     options = parser.parse_args()
+    if options.quick:
+        options.items, options.rounds = 200, 1
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         full = make(Path(folder, "full.h5"), options.items, None)

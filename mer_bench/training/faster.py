@@ -48,6 +48,7 @@ class Replayed:
         self.graphs: dict[tuple, Callable[[], None]] = {}
         self.inputs: tuple[Tensor, ...] = ()
         self.on = capture is not None or device.type == "cuda"
+        self.side = torch.cuda.Stream(device) if device.type == "cuda" else None
         if not self.on:
             note(f"CUDA graphs need a GPU, and this is a {device.type}: steps run plainly")
 
@@ -81,14 +82,14 @@ class Replayed:
             note(f"this step cannot be a CUDA graph ({_line(error)}): steps run plainly")
 
     def _plain(self, inputs: tuple[Tensor, ...], widths: dict[str, int]) -> None:
-        if not self.on or self.device.type != "cuda":
+        if not self.on or self.side is None:
             self.step(*inputs, widths=widths)
             return
-        side, here = torch.cuda.Stream(self.device), torch.cuda.current_stream(self.device)
-        side.wait_stream(here)
-        with torch.cuda.stream(side):
+        here = torch.cuda.current_stream(self.device)
+        self.side.wait_stream(here)
+        with torch.cuda.stream(self.side):
             self.step(*inputs, widths=widths)
-        here.wait_stream(side)
+        here.wait_stream(self.side)
 
 
 class _Cuda:

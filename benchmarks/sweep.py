@@ -1,11 +1,12 @@
-"""What a sweep costs beside its training: short runs per hour by engine, next to one Python process per run.
+"""What a sweep costs beside its training: short runs per hour by engine and executor, next to one process per run.
 
-    python benchmarks/sweep_overhead.py
+    python benchmarks/sweep.py
 
-Each engine works off the same 64 runs of two epochs on a small synthetic file, two at a time, in turn; the row of one
-process per run starts `mer-bench fit` for some of them, two at a time as well. On a shared machine only ratios of one
-call mean something. `start` is the time from the launcher's order to the first line of the run's own code; memory is
-what a run does not share with the fork server, at its largest.
+Every row works off the same runs of two epochs on a small synthetic file, two at a time, in turn; the row of one
+process per run starts `mer-bench fit` for some of them, two at a time as well. `stack K` and `branches K` train K of
+them together in each of the two processes. On a shared machine only ratios of one call mean something. `start` is the
+time from the launcher's order to the first line of the run's own code; `outside` is what a run takes of a worker
+outside its training steps; memory is what a process does not share with the fork server, at its largest.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import NamedTuple
 
-from mer_bench.cli.engines import PRELOAD, TARGET
+from benchmarks.trained import table
+from mer_bench.cli.engines import PRELOAD, TARGET, TOGETHER
 from mer_bench.data.synthetic import generate
 from mer_bench.merh5 import write
 from mer_bench.results.record import read_record
@@ -50,6 +53,10 @@ set: {{trainer.max_epochs: 2, model.method.dim: 16, trainer.accelerator: cpu}}
 """
 
 
+#: what is compared; ray is left to `--rows`, for a cluster of its own takes longer to start than the runs
+ROWS = ["local", "branches 4", "branches 16", "stack 4", "stack 16", "stack 64"]
+
+
 class Quiet(Progress):
     """Says nothing."""
 
@@ -62,15 +69,40 @@ def planned(runs: str) -> dict[str, Run]:
 
 
 def engine(kind: str, runs: str, workers: int) -> Engine:
-    options = {"runs": runs, "trust": ()}
-    if kind == "ray":
+    """By name: local, ray, or an executor of the local engine with its K."""
+    options, (way, _, count) = {"runs": runs, "trust": ()}, kind.partition(" ")
+    if way == "ray":
         return RayEngine(Ledger(runs), TARGET, options, PRELOAD, workers=workers)
-    return LocalEngine(Ledger(runs), slots(workers, [], 1), TARGET, options, PRELOAD)
+    more = {"room": int(count), "together": TOGETHER, "executor": way} if count else {}
+    return LocalEngine(Ledger(runs), slots(workers, [], 1), TARGET, options, PRELOAD, **more)
 
 
-def swept(kind: str, workers: int) -> tuple[float, list[float], int]:
-    """Seconds for all runs, the engine's own start included; their CPU seconds; largest private memory of a run."""
-    runs = f"runs-{kind}"
+class Swept(NamedTuple):
+    """One row.
+
+    Attributes:
+        seconds: of all runs, the engine's own start included.
+        runs: how many.
+        outside: seconds that a run takes of a worker outside its training steps.
+        cpu: seconds of a run, the median.
+        memory: largest private memory of a process, in bytes.
+    """
+
+    seconds: float
+    runs: int
+    outside: float
+    cpu: float
+    memory: int
+
+    @property
+    def each(self) -> float:
+        """Seconds per run."""
+        return self.seconds / self.runs
+
+
+def swept(kind: str, workers: int) -> Swept:
+    """Work the runs off."""
+    runs = f"runs-{kind.replace(' ', '-')}"
     plan = planned(runs)
     with memory() as peak:
         start = time.perf_counter()
@@ -78,7 +110,9 @@ def swept(kind: str, workers: int) -> tuple[float, list[float], int]:
         seconds = time.perf_counter() - start
     assert all(recorded(run) for run in plan.values())
     costs = [read_record(run.folder / "record.json").cost for run in plan.values()]
-    return seconds, [cost.cpu_seconds or 0.0 for cost in costs], peak[0]
+    training = sum(cost.train_seconds for cost in costs)
+    cpu = statistics.median(cost.cpu_seconds or 0.0 for cost in costs)
+    return Swept(seconds, len(plan), (seconds * workers - training) / len(plan), cpu, peak[0])
 
 
 def alone(workers: int, count: int) -> float:
@@ -107,10 +141,10 @@ def stamp(recipe: object, options: dict) -> None:
 
 def start_latency(count: int) -> list[tuple[float, float]]:
     """Seconds from order to the run's first line, one at a time, and its CPU seconds till then; the server is there."""
-    forks, found = Forks([*PRELOAD, "sweep_overhead"]), []
+    forks, found = Forks([*PRELOAD, "benchmarks.sweep"]), []
     recipe = next(iter(planned("runs-start").values())).recipe
     for _ in range(count + 1):
-        job = Job("sweep_overhead:stamp", recipe, {"file": "stamp"}, Path("start.txt"), environment(1, ""), 1)
+        job = Job("benchmarks.sweep:stamp", recipe, {"file": "stamp"}, Path("start.txt"), environment(1, ""), 1)
         begun = time.clock_gettime(time.CLOCK_MONOTONIC)
         child = forks.launch(job)
         while (ended := child.ended()) is None:
@@ -156,33 +190,48 @@ def private(pid: int) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Private_"))
 
 
+@contextlib.contextmanager
+def workplace(seeds: int) -> Iterator[None]:
+    """A folder with features and the sweep, in which everything happens."""
+    before, root = Path.cwd(), str(Path(__file__).parents[1])
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))  # for the server
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        write(Path("features/iemocap.h5"), generate("iemocap", structure="redundant", seed=0, items=300, seconds=1.0))
+        Path("short.yaml").write_text(SWEEP.format(seeds=", ".join(map(str, range(seeds)))))
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+
 def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="four runs: figures mean nothing")
     parser.add_argument("--seeds", type=int, default=16, help="of four folds each: 16 makes 64 runs")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--alone", type=int, default=8, help="runs that get a process each")
-    parser.add_argument("--engines", nargs="*", default=["local", "ray"])
+    parser.add_argument("--alone", type=int, default=6, help="runs that get a process each")
+    parser.add_argument("--rows", nargs="*", default=ROWS, help="local, ray, 'stack K', 'branches K'")
     options = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
-    here = str(Path(__file__).parent)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))  # for the server
-    os.chdir(tempfile.mkdtemp())
-    write(Path("features/iemocap.h5"), generate("iemocap", structure="redundant", seed=0, items=300, seconds=1.0))
-    Path("short.yaml").write_text(SWEEP.format(seeds=", ".join(map(str, range(options.seeds)))))
-    starts, cpus = zip(*start_latency(20), strict=True)
-    print(
-        f"start of a run: median {statistics.median(starts) * 1e3:.0f} ms, quickest {min(starts) * 1e3:.0f} ms, "
-        f"of which it computes {statistics.median(cpus) * 1e3:.0f} ms"
-    )
-    one = alone(options.workers, options.alone)
-    print(f"{'a process per run':<20} {3600 / one:7.0f} runs an hour   1.0 x", flush=True)
-    for kind in options.engines:
-        seconds, cpu, peak = swept(kind, options.workers)
-        each = seconds / len(cpu)
-        memo = f", private memory of a run {peak / 2**20:.0f} MiB" if kind == "local" else ""
-        line = f"{kind:<20} {3600 / each:7.0f} runs an hour {one / each:5.1f} x"
-        print(f"{line}   {seconds:.1f} s in all, {statistics.median(cpu):.2f} CPU s a run{memo}", flush=True)
+    if options.quick:
+        options.seeds, options.alone, options.rows = 1, 1, ["local", "stack 2"]
+    with workplace(options.seeds):
+        starts, cpus = zip(*start_latency(2 if options.quick else 20), strict=True)
+        print(
+            f"start of a run: median {statistics.median(starts) * 1e3:.0f} ms, quickest {min(starts) * 1e3:.0f} ms, "
+            f"of which it computes {statistics.median(cpus) * 1e3:.0f} ms"
+        )
+        one = alone(options.workers, options.alone)
+        rows: list[tuple[object, ...]] = [("a process per run", f"{3600 / one:,.0f}", "1.0", "", "", "")]
+        for kind in options.rows:
+            row = swept(kind, options.workers)
+            figures = f"{3600 / row.each:,.0f}", f"{one / row.each:.1f}", f"{row.outside:.2f}", f"{row.cpu:.2f}"
+            rows.append((kind, *figures, "" if kind == "ray" else f"{row.memory / 2**20:.0f}"))
+            print(f"{kind}: {row.seconds:.1f} s", file=sys.stderr, flush=True)
+    head = ("", "runs an hour", "ratio", "outside, s", "CPU s a run", "private MiB")
+    table(f"{4 * options.seeds} runs of two epochs, {options.workers} processes at a time", head, rows)
 
 
 if __name__ == "__main__":
