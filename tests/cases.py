@@ -30,6 +30,10 @@ TASKS = {
 }
 #: settings that keep networks tiny, for constructors that take them
 TINY = {"dim": 8, "heads": 2, "projection_dim": 8, "hidden": 8}
+#: the most that is left of a shipped number: a second layer reaches all that a fifth one does
+MOST = {"layers": 2, "fusion_layer": 1, "blocks": 2, "mix_dim": 32, "memory": 16, "match_parameters": 20_000}
+#: the same for lists of widths
+WIDTHS = {"auxiliary_hidden": [16, 8], "edges": [16, 8], "widths": [16, 16, 8]}
 
 
 @functools.cache
@@ -40,6 +44,7 @@ def modules_of(package) -> list:
     ]
 
 
+@functools.cache
 def classes_of(package, base: type) -> dict[str, type]:
     """Concrete public subclasses of `base` defined in a room, by name."""
     return {
@@ -77,7 +82,8 @@ def settings_of(slug: str, **changes) -> dict:
     """The shipped settings of a method, made tiny."""
     taken = inspect.signature(method_class(slug)).parameters
     shipped = recipes()[slug]["model"]["method"].get("init_args", {})
-    return {k: v for k, v in {**shipped, **TINY, **changes}.items() if k in taken}
+    small = {k: min(v, MOST[k]) if k in MOST else WIDTHS.get(k, v) for k, v in shipped.items()}
+    return {k: v for k, v in {**small, **TINY, **changes}.items() if k in taken}
 
 
 def build(slug: str, features: Features, tasks: Tasks, *, seed: int = 0, **changes) -> FusionMethod:
