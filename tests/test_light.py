@@ -12,25 +12,50 @@ import pytest
 from tests.source import ROOT
 
 HEAVY = ("torch", "lightning", "pytorch_lightning", "jsonargparse", "sklearn", "wandb")
+# A fresh interpreter that forks for every command, so that numpy and h5py are imported once.
 PROBE = f"""
-import json, sys
+import json, os, sys
+import h5py, numpy, yaml
 from mer_bench.cli import main
-try:
-    code = main(sys.argv[1:])
-except SystemExit as stop:
-    code = stop.code or 0
-print(json.dumps([code, sorted(set({HEAVY!r}) & set(sys.modules))]), file=sys.stderr)
+
+def answer(argv, folder, out):
+    os.chdir(folder)
+    os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT), 1)
+    try:
+        code = main(argv)
+    except SystemExit as stop:
+        code = stop.code or 0
+    sys.stdout.flush()
+    with open(out + ".json", "w") as stream:
+        json.dump([code, sorted(set({HEAVY!r}) & set(sys.modules))], stream)
+
+for command in json.load(sys.stdin):
+    child = os.fork()
+    if child == 0:
+        answer(*command)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        sys.exit(f"{{command}} broke")
 """
 
 
-def run(*argv: str, cwd: Path) -> tuple[int, str, str]:
-    """Exit code, standard output and the heavy modules that were loaded, by a fresh interpreter."""
-    command = [sys.executable, "-c", PROBE, *argv]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), "PATH": ""})
+def answers(commands: list[tuple[list[str], Path]], notes: Path) -> list[tuple[int, str, str]]:
+    """Exit code, standard output and the heavy modules that were loaded, for each command in its folder."""
+    outs = [notes / f"out{k}" for k in range(len(commands))]
+    orders = [(argv, str(folder), str(out)) for (argv, folder), out in zip(commands, outs, strict=True)]
+    env = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    probe = [sys.executable, "-c", PROBE]
+    done = subprocess.run(probe, input=json.dumps(orders), cwd=notes, capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
-    verdict = done.stderr.splitlines()[-1]
-    code, loaded = json.loads(verdict)
-    return code, done.stdout, ", ".join(loaded)
+    verdicts = [json.loads(Path(f"{out}.json").read_text()) for out in outs]
+    return [(code, out.read_text(), ", ".join(heavy)) for (code, heavy), out in zip(verdicts, outs, strict=True)]
+
+
+def run(*argv: str, cwd: Path) -> tuple[int, str, str]:
+    """What a fresh interpreter answers to one command."""
+    notes = cwd.parent / f"{cwd.name}-notes"
+    notes.mkdir()
+    return answers([([*argv], cwd)], notes)[0]
 
 
 LIGHT = [
@@ -69,10 +94,18 @@ LIGHT = [
 ]
 
 
+@pytest.fixture(scope="module")
+def told(features: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
+    """What each command of `LIGHT` answered, in an empty folder of its own."""
+    argv = [command.replace("FEATURES", str(features)).split() for command, _ in LIGHT]
+    folders = [tmp_path_factory.mktemp("light") for _ in LIGHT]
+    found = answers(list(zip(argv, folders, strict=True)), tmp_path_factory.mktemp("notes"))
+    return {command: answer for (command, _), answer in zip(LIGHT, found, strict=True)}
+
+
 @pytest.mark.parametrize(("command", "expected"), LIGHT, ids=[command or "nothing" for command, _ in LIGHT])
-def test_without_torch(command: str, expected: int, features: Path, tmp_path: Path):
-    argv = command.replace("FEATURES", str(features)).split()
-    code, _, loaded = run(*argv, cwd=tmp_path)
+def test_without_torch(command: str, expected: int, told: dict[str, tuple[int, str, str]]):
+    code, _, loaded = told[command]
     assert (code, loaded) == (expected, "")
 
 
@@ -87,14 +120,16 @@ FIELDS = {
 
 
 def test_list_as_json(tmp_path: Path):
-    found = json.loads(run("list", "--json", cwd=tmp_path)[1])
-    assert set(found) == set(FIELDS)
+    commands = [["list", "--json"], *(["list", kind, "--json"] for kind in FIELDS)]
+    (tmp_path / "notes").mkdir()
+    told = answers([(argv, tmp_path) for argv in commands], tmp_path / "notes")
+    found, *kinds = [json.loads(out) for _, out, _ in told]
+    assert set(found) == set(FIELDS) and dict(zip(FIELDS, kinds, strict=True)) == found
     for kind, rows in found.items():
         assert rows, f"no {kind}"
         assert all(set(row) >= FIELDS[kind] for row in rows)
         names = [row["name"] for row in rows]
         assert names == sorted(names)
-        assert json.loads(run("list", kind, "--json", cwd=tmp_path)[1]) == rows
     pairs = {row["name"] for row in found["configs"]}
     assert pairs >= {f"{d['name']}_{m['name']}" for d in found["datasets"] for m in found["methods"]}
     protocols = {row["name"]: row["corpus"] for row in found["protocols"]}
