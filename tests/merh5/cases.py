@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -85,10 +87,19 @@ def with_labels(contents: Contents, name: str, **changes: object) -> Contents:
     return replace(contents, labels={**contents.labels, name: replace(contents.labels[name], **changes)})
 
 
+@functools.cache
+def sound() -> bytes:
+    """The file of `rich`, without a fault."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "x.h5"
+        write(path, rich())
+        assert check(path) == []
+        return path.read_bytes()
+
+
 def damaged(path: Path, change: Callable[[h5py.File], object]) -> list[Fault]:
     """Faults of a sound file after a change made with h5py."""
-    write(path, rich())
-    assert check(path) == []
+    path.write_bytes(sound())
     with h5py.File(path, "r+") as file:
         change(file)
     return check(path)
