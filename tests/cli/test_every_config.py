@@ -8,6 +8,7 @@ import pytest
 
 from mer_bench import recipes
 from mer_bench.cli import main
+from mer_bench.data import partners
 from mer_bench.data.corpora import protocols
 from mer_bench.data.synthetic import generate
 from mer_bench.merh5 import write
@@ -34,6 +35,12 @@ def features(tmp_path_factory) -> Path:
     for corpus, (items, seconds) in few.items():
         write(folder / "few" / f"{corpus}.h5", generate(corpus, items=items, seconds=float(seconds), missing=0.0))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _few_partners(monkeypatch):
+    """The projection of every run would take most of the time, and is the same for every method."""
+    monkeypatch.setattr(partners, "PARTNERS", 2)
 
 
 def fit(name: str, root: Path, runs: Path, *more: str) -> None:
