@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from mer_bench.errors import UserError
 from mer_bench.results import atomic
+from mer_bench.results.feature_files import by_content
 from mer_bench.results.schema import Record
 
 if TYPE_CHECKING:
@@ -80,16 +81,12 @@ def public_names(names: Iterable[str], key: bytes) -> list[str]:
 
 
 def name_keys(features: Path) -> Keys:
-    """The keys of the feature files of a folder: from a content hash to the key, made when it is asked for.
+    """The keys of the feature files of a folder, each made when it is asked for.
 
     Raises:
         UserError: there is no such folder.
     """
-    from mer_bench.merh5 import FeatureFile
-
-    if not features.is_dir():
-        raise UserError(f"{features}: no such folder; expected the one with the feature files of the records")
-    return Keys({file.content_sha256: file.path for file in map(FeatureFile, sorted(features.glob("*.h5")))})
+    return Keys({content: file.path for content, file in by_content(features).items()})
 
 
 class Keys:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mer_bench.data.corpora import protocols
 from mer_bench.errors import UserError
+from mer_bench.results.feature_files import by_content
 from mer_bench.results.markdown import code, count, table, text
 from mer_bench.results.schema import Record
 
@@ -28,12 +29,8 @@ def summarise(features: Path, records: Iterable[Record]) -> str:
     Raises:
         UserError: the folder is not there.
     """
-    from mer_bench.merh5 import FeatureFile
-
-    if not features.is_dir():
-        raise UserError(f"{features}: no such folder; expected the one with the feature files of the records")
     wanted = {(r.data_fingerprint, r.protocol.name) for r in records if not r.synthetic}
-    files = {file.content_sha256: file for file in map(FeatureFile, sorted(features.glob("*.h5")))}
+    files = by_content(features)
     found = [_protocol(files[data], name) for data, name in sorted(wanted) if data in files and name in protocols()]
     return json.dumps(found, indent=1, sort_keys=True) + "\n"
 
