@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from mer_bench.data.corpora import find_protocol, register
@@ -27,6 +28,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("second", metavar="B", help="what it is compared with, such as concat")
     parser.add_argument("--protocol", required=True, metavar="NAME", help="see `mer-bench list protocols`")
     parser.add_argument("--metric", default="", metavar="TASK/METRIC", help="the protocol's primary one by default")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help="only these of the protocol's seeds, where the others have not been run yet",
+    )
     parser.add_argument("--records", type=Path, metavar="DIR", help=f"searched for records ({PUBLISHED}, else {OWN})")
     parser.add_argument("--synthetic", action="store_true", help="compare runs on invented data instead of real ones")
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="use the corpus it defines too")
@@ -38,13 +47,27 @@ def main(argv: list[str]) -> int:
     if metric.rpartition("/")[0] not in protocol.metrics and metric not in protocol.metrics:
         near = did_you_mean(metric, protocol.metrics)
         raise UserError(f"--metric {metric}: {protocol.name} reports no such metric; {near}")
+    if foreign := sorted({*options.seeds} - {*protocol.seeds}):
+        planned = ", ".join(map(str, protocol.seeds))
+        raise UserError(f"--seeds {foreign[0]}: {protocol.name} does not plan it; expected some of {planned}")
     folder = options.records or (PUBLISHED if PUBLISHED.is_dir() else OWN)
-    print(compare(folder, protocol.name, metric, side(options.first), side(options.second), options.synthetic))
+    sides = side(options.first), side(options.second)
+    seeds = frozenset(options.seeds)
+    print(compare(folder, protocol.name, metric, *sides, synthetic=options.synthetic, seeds=seeds))
     return 0
 
 
-def compare(folder: Path, protocol: str, metric: str, first: Side, second: Side, synthetic: bool) -> str:
-    """The comparison as text.
+def compare(
+    folder: Path,
+    protocol: str,
+    metric: str,
+    first: Side,
+    second: Side,
+    *,
+    synthetic: bool = False,
+    seeds: Collection[int] = (),
+) -> str:
+    """The comparison as text, of these seeds only where some are given.
 
     Raises:
         UserError: no records of the protocol, or a side that is not complete.
@@ -57,7 +80,7 @@ def compare(folder: Path, protocol: str, metric: str, first: Side, second: Side,
     found, rejected = read_runs(folder)
     mine = [(place, record) for place, record in found if record.protocol.name == protocol]
     sums, problems = sums_beside(mine)
-    made = groups([record for _, record in mine], sums, protocol, synthetic=synthetic)
+    made = groups([record for _, record in mine], sums, protocol, synthetic=synthetic, seeds=seeds)
     if not made:
         kind = "synthetic data" if synthetic else "real data; --synthetic takes invented ones"
         unread = f"; {len(rejected)} records cannot be read, see `mer-bench verify {folder}`" if rejected else ""

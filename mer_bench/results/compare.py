@@ -95,8 +95,12 @@ def _head(two: Pair) -> Iterator[str]:
     yield f"{two.names[0]} against {two.names[1]}"
     yield f"{plan.protocol.name}: {two.metric}{unit}, {better} is better; {' + '.join(two.left[0].key[1])}"
     folds = f"{plan.protocol.folds} fold{'s' if plan.protocol.folds > 1 else ''}"
-    runs = f"{folds} x {len(plan.protocol.seeds)} seeds"
+    seeds = len(plan.protocol.seeds)
+    runs = f"{folds} x {seeds} seed{'s' if seeds > 1 else ''}"
     yield f"rule {plan.protocol.statistics}, {runs} each; settings {two.group.variant}; data {two.group.data[:16]}"
+    if plan.protocol.seeds != first.protocol.seeds:
+        left, planned = (", ".join(map(str, seeds)) for seeds in (plan.protocol.seeds, first.protocol.seeds))
+        yield f"A PART OF THE PROTOCOL: seeds {left} of {planned}; the leaderboard ranks complete rows only"
     if first.synthetic:
         yield "SYNTHETIC DATA: this says nothing about any corpus"
     if superseded(plan.protocol):
@@ -220,11 +224,11 @@ def _resolve(two: Pair) -> Iterator[str]:
     what = "this difference" if wanted > MARGIN else f"a difference of {_shown(two.metric, MARGIN)}"
     seeds, units = found.have
     yield ""
-    here = f"{seeds} seeds, {units} {found.unit}s"
+    here = f"{seeds} seed{'s' if seeds > 1 else ''}, {units} {found.unit}s"
     yield f"as it stands ({here}), 80 % power needs {_shown(two.metric, found.detectable)}"
     if found.detectable <= max(wanted, MARGIN):
         yield f"{what} is resolved"
         return
     more = "no number of seeds resolves it" if found.seeds is None else f"{found.seeds} seeds of each"
     people = f"more than {LARGEST} {found.unit}s" if found.units is None else f"about {found.units} {found.unit}s"
-    yield f"to resolve {what}: {more}; or {people} with {seeds} seeds"
+    yield f"to resolve {what}: {more}; or {people} with {seeds} seed{'s' if seeds > 1 else ''}"

@@ -6,7 +6,7 @@ Only records of the same protocol, feature file and variant of the settings meet
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -75,9 +75,14 @@ class Group:
             raise UserError(f"no run of {self._unknown(side.method, wanted)}")
         complete = [key for key in mine if not self.lacking(key)]
         if not complete:
-            done = max(len(self.plan.planned) - len(self.lacking(key)) for key in mine)
-            planned = len(self.plan.planned)
-            raise UserError(f"{side.method} under {self.plan.protocol.name}: {done} of {planned} runs; expected all")
+            fullest = min(mine, key=lambda key: len(self.lacking(key)))
+            planned, lacking = self.plan.planned, self.lacking(fullest)
+            whole = sorted({seed for _, seed in planned} - {seed for _, seed in lacking})
+            have = f"; it has every fold of seeds {', '.join(map(str, whole))}" if whole else ""
+            raise UserError(
+                f"{side.method} under {self.plan.protocol.name}: {len(planned) - len(lacking)} of {len(planned)} runs; "
+                f"expected all{have}"
+            )
         width = max(len(key[1]) for key in complete)
         widest = [key for key in complete if len(key[1]) == width]
         if len(widest) > 1:
@@ -183,7 +188,9 @@ def superseded(facts: ProtocolFacts) -> bool:
     return known is not None and known.hash != facts.hash
 
 
-def groups(records: Iterable[Record], sums: Sums, protocol: str, *, synthetic: bool = False) -> list[Group]:
+def groups(
+    records: Iterable[Record], sums: Sums, protocol: str, *, synthetic: bool = False, seeds: Collection[int] = ()
+) -> list[Group]:
     """Everything that was run under a protocol, what may be compared together.
 
     The present definition of the protocol comes first, then default settings, then most runs.
@@ -193,15 +200,18 @@ def groups(records: Iterable[Record], sums: Sums, protocol: str, *, synthetic: b
         sums: statistics by cluster, by run key and condition; rule A needs them.
         protocol: its name.
         synthetic: take invented data instead of real ones.
+        seeds: only these, as if the protocol planned no others; all that it plans where empty.
     """
     found: dict[tuple[str, str, str], list[Entry]] = {}
     for record in sorted(records, key=lambda record: record.record_id):
-        if record.protocol.name == protocol and record.synthetic == synthetic:
+        wanted = not seeds or record.seed in seeds
+        if record.protocol.name == protocol and record.synthetic == synthetic and wanted:
             place = record.protocol.hash, record.data_fingerprint, record.variant
             found.setdefault(place, []).append(Entry(record, sums.get(record.run_key, {})))
     made = []
     for (_, data, variant), entries in sorted(found.items()):
-        plan = design(entries[0].record.protocol)
+        facts = entries[0].record.protocol
+        plan = design(dataclasses.replace(facts, seeds=tuple(sorted(seeds))) if seeds else facts)
         order = superseded(plan.protocol), variant != "default", -len(entries)
         made.append((order, Group(plan, grids_of(entries, plan)[0], variant, data)))
     return [group for _, group in sorted(made, key=lambda item: item[0])]

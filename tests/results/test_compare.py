@@ -143,9 +143,38 @@ def test_a_row_against_itself_is_no_difference(tmp_path: Path, capsys):
     assert "+0.00 to +0.00, p = 1" in text or "0.00 to 0.00, p = 1" in text
 
 
+def test_only_some_seeds(tmp_path: Path, capsys):
+    """Seeds that both have are compared as if no others were planned, and the answer says so."""
+    where = find_protocol("iemocap4")
+    facts = ProtocolFacts.of(where, "IEMOCAP")
+    scores = {"foal": 0.7 + luck((5, 2), 1), "concat": 0.69 + luck((5, 5), 2)}
+    for method, found in scores.items():
+        for (fold, seed), score in np.ndenumerate(found):
+            metrics = {"full": dict.fromkeys(where.metrics, float(score))}
+            made = record(facts, method, fold, seed, score, metrics=metrics)
+            place = run_folder(tmp_path, where.name, method, made.run_key)
+            place.mkdir(parents=True)
+            write_record(place, made)
+    command = ["foal", "concat", "--protocol", where.name, "--records", str(tmp_path)]
+    with pytest.raises(UserError, match="10 of 25 runs; expected all; it has every fold of seeds 0, 1"):
+        main(command)
+    assert main([*command, "--seeds", "1", "0"]) == 0
+    text = capsys.readouterr().out
+    gains = scores["foal"] - scores["concat"][:, :2]
+    assert "A PART OF THE PROTOCOL: seeds 0, 1 of 0, 1, 2, 3, 4" in text
+    low, high = map(float, re.search(r"interval ([+-][\d.]+) to ([+-][\d.]+), p", text).groups())
+    half = 100 * stats.t.ppf(0.975, 4) * np.sqrt((1 / 10 + 1 / 3) * gains.var(ddof=1))
+    assert (high + low) / 2 == pytest.approx(100 * gains.mean(), abs=0.0101)
+    assert (high - low) / 2 == pytest.approx(half, abs=0.0101)
+    with pytest.raises(UserError, match="foal under iemocap4: 10 of 15 runs"):
+        main([*command, "--seeds", "0", "1", "2"])
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
+        ("foal concat --protocol biovid_a_holdout --records DIR --seeds 9", "does not plan it; expected some of 0, 1"),
+        ("foal concat --protocol biovid_a_holdout --records DIR --seeds 0", "needs at least 5"),
         ("foal concat --protocol iemocap4 --records DIR", "no record of iemocap4 on real data"),
         ("foul concat --protocol biovid_a_holdout --records DIR", "no run of foul .*did you mean foal"),
         (
