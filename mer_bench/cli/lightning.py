@@ -7,7 +7,7 @@ import logging
 import re
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from jsonargparse import ArgumentError, set_parsing_settings
 from lightning.pytorch import Callback, Trainer
@@ -28,7 +28,12 @@ FIXED = {"logger": False, "enable_model_summary": False, "enable_progress_bar": 
 
 
 class Command(LightningCLI):
-    """LightningCLI without its sub-commands: it checks and builds, the commands drive."""
+    """LightningCLI without its sub-commands: it checks and builds, the commands drive.
+
+    Every command of a process has the same parser: to learn all signatures takes longer than many a run.
+    """
+
+    _learned: ClassVar[LightningArgumentParser | None] = None
 
     def __init__(self, settings: Settings, callbacks: Sequence[Callback]) -> None:
         self.extra = list(callbacks)
@@ -45,6 +50,13 @@ class Command(LightningCLI):
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
         )
+
+    def setup_parser(self, add_subcommands: bool, main_kwargs: dict, subparser_kwargs: dict) -> None:
+        """Make the parser, once."""
+        if Command._learned is None:
+            super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
+            Command._learned = self.parser
+        self.parser = Command._learned
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Derived sizes come from the data, never from YAML."""
@@ -70,6 +82,20 @@ class Command(LightningCLI):
             kept = [callback for callback in trainer.callbacks if not isinstance(callback, EarlyStopping)]  # type: ignore[attr-defined]
             trainer.callbacks = kept  # type: ignore[attr-defined]
         return trainer
+
+
+class Rehearsal(Command):
+    """Reads settings and builds nothing; a process that is forked from this one knows what jsonargparse has learnt."""
+
+    def __init__(self, settings: Settings) -> None:
+        allow(())
+        super().__init__({name: content for name, content in settings.items() if name != "seed_everything"}, ())
+
+    def _set_seed(self) -> None:
+        pass
+
+    def instantiate_classes(self) -> None:
+        """Leave it at that."""
 
 
 def allow(trusted: Sequence[str]) -> None:

@@ -78,7 +78,7 @@ def work(several: Sequence[recipes.Recipe], given: Mapping[str, Any]) -> None:
     runs = [run for recipe in several for run in plan(recipe, given["runs"])]
     ways = {name: given.get(name, False) for name in ("graphs", "compiled")}
     with wish() as asked:
-        execute_together(runs, How(given.get("executor", "auto"), len(runs), given["trust"], asked=asked, **ways))
+        execute_together(runs, How(given.get("executor", "auto"), given["room"], given["trust"], asked=asked, **ways))
 
 
 def execute_together(runs: Sequence[Run], how: How | None = None, done: Callable[[Run], None] | None = None) -> None:

@@ -26,7 +26,8 @@ def warm() -> None:
     sources.closure((*sources.ALWAYS, *_modules()))
     for executor in EXECUTORS[1:]:
         code({}, executor)
-    lightning.help_text()
+    for name in ("iemocap_concat", "affwild2_transformer"):  # items and frames; most methods name the same classes
+        lightning.Rehearsal(recipes.resolve([name], ()).settings)
 
 
 def _modules() -> list[str]:

@@ -78,7 +78,7 @@ class LocalEngine(Engine):
         options: for the target.
         preload: modules that the fork server imports once.
         grace: seconds that runs have to stop.
-        room: runs that may train as one in a slot.
+        room: runs that train together in a slot; others of their kind queue for a place.
         together: ``module:function`` that a child calls with the recipes of such runs.
         executor: how they train together, see `sweep.populations`.
     """
@@ -123,7 +123,7 @@ class _Process:
             Job(
                 self.together if several else self.alone,
                 [run.recipe for run in runs] if several else runs[0].recipe,
-                self.options,
+                {**self.options, "room": self.room},
                 runs[0].folder / "log.txt",
                 environment(self.slot.threads, self.slot.device or ""),
                 self.slot.threads,

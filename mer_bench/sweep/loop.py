@@ -20,6 +20,8 @@ from mer_bench.sweep.worker import FULL, Ended
 GRACE = 10.0
 #: seconds between two looks at what other launchers hold
 PAUSE = 0.5
+#: runs that a place with room for K takes at a time, in K: those that queue step in for those that stop early
+DEEP = 4
 
 
 class Place(Protocol):
@@ -27,14 +29,14 @@ class Place(Protocol):
 
     Attributes:
         usable: False after running out of memory; the others go on.
-        room: how many runs can train as one here; fewer after running out of memory with several.
+        room: how many runs can train together here, of those that are started; fewer after running out of memory.
     """
 
     usable: bool
     room: int
 
     def start(self, runs: Sequence[Run]) -> None:
-        """Begin a run, or several that train as one; the place is free."""
+        """Begin a run, or several that train together, `room` at a time; the place is free."""
         ...
 
     def ended(self) -> Ended | None:
@@ -118,7 +120,9 @@ def _fill(places: Sequence[Place], agenda: Agenda, flights: list[Flight]) -> Non
         run = agenda.next()
         if run is None:
             return
-        runs = [run, *agenda.companions(run, place.room - 1)]
+        share = 1 + len(agenda.left) // sum(place.usable for place in places)  # something stays for the others
+        several = min(max(place.room, share), DEEP * place.room) if place.room > 1 else 1
+        runs = [run, *agenda.companions(run, several - 1)]
         flights.append(Flight(runs, place))
         place.start(runs)
 

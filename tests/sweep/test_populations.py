@@ -19,8 +19,13 @@ from mer_bench.errors import UserError
 from mer_bench.results.provenance import code, is_stale
 from mer_bench.results.record import read_record, read_records
 from mer_bench.runs import plan
+from mer_bench.sweep.agenda import Agenda
 from mer_bench.sweep.interrupted import FOLDER, POINTER, state_of
+from mer_bench.sweep.ledger import Ledger
+from mer_bench.sweep.loop import drive
 from mer_bench.sweep.populations import executor, kind
+from mer_bench.sweep.progress import Progress
+from mer_bench.sweep.worker import Ended
 from tests.files import iemocap
 from tests.sweep.cases import in_session, wait_until
 
@@ -196,6 +201,38 @@ execute_together([*make_plan(read("s.yaml"), "runs").runs.values()], How("stack"
 """
 
 
+class Fake:
+    """A place that notes what it is given, and is done at once."""
+
+    usable = True
+
+    def __init__(self, room):
+        self.room, self.given = room, []
+
+    def start(self, runs):
+        self.given.append(len(runs))
+        for one in runs:
+            one.folder.mkdir(parents=True)
+            (one.folder / one.result).touch()
+
+    def ended(self):
+        return Ended("ok")
+
+
+@pytest.mark.parametrize(
+    ("rooms", "given"),
+    [((1, 1), [1] * 14), ((2,), [8, 6]), ((4, 4), [7, 4, 3]), ((20,), [14]), ((3, 1), [7, 1, 3, 1, 2])],
+)
+def test_a_place_takes_more_than_it_has_room_for_so_that_none_of_it_is_empty(home, rooms, given):
+    """Those that queue step in for early stoppers; at most four times the room, and a share stays for other places."""
+    runs = [run(**{"data.fold": str(n % 5), "seed_everything": str(n)}) for n in range(14)]
+    ledger, places = Ledger("runs"), [Fake(room) for room in rooms]
+    ledger.prepare()
+    agenda = Agenda(ledger, {one.key: one for one in runs}, Progress(len(runs), 0, bar=False))
+    assert not drive(places, agenda, lambda *_: None)
+    assert sorted(n for place in places for n in place.given) == sorted(given)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_stopped_or_killed_they_end_with_the_numbers_of_a_sweep_that_was_not(home, number):
@@ -222,12 +259,12 @@ def test_stopped_or_killed_they_end_with_the_numbers_of_a_sweep_that_was_not(hom
 
 
 @pytest.mark.slow
-def test_a_sweep_trains_them_as_one(home, capsys):
+def test_a_sweep_trains_them_together_whoever_queues_too(home, capsys):
     (home / "s.yaml").write_text(
         "protocols: [iemocap4]\nmethods: [majority, concat]\nmodalities: {iemocap4: [audio, text]}\nfolds: [0, 1]\n"
         "seeds: [0, 1]\nset: {trainer.max_epochs: 2}\n"
     )
-    assert main(["sweep", "s.yaml", "--cpu", "--workers", "1", "--stack", "4", "--executor", "stack"]) == 0
+    assert main(["sweep", "s.yaml", "--cpu", "--workers", "1", "--stack", "2", "--executor", "stack"]) == 0
     assert "8 of 8 runs are recorded" in capsys.readouterr().out
     found, _ = read_records(home / "runs")
     assert {(r.method.slug, r.executor) for r in found} == {("majority", "eager"), ("concat", "stack")}
