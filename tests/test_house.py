@@ -14,10 +14,6 @@ from packaging.utils import canonicalize_name
 
 from tests.source import ROOT, calls, docstrings, modules, tracked
 
-#: files over the limit, with the reason
-LONG = {
-    "mer_bench/recipes.py": "the whole way from a name to the settings of a run, one subject",
-}
 LINES = {"mer_bench": 300, "benchmarks": 300, "tests": 450}
 FUNCTION_LINES = 60
 
@@ -43,14 +39,9 @@ def test_files_are_short():
     for folder, limit in LINES.items():
         for path in sorted((ROOT / folder).rglob("*.py")):
             lines = len(path.read_text(encoding="utf-8").splitlines())
-            if lines > limit and str(path.relative_to(ROOT)) not in LONG:
+            if lines > limit:
                 over.append(f"{path.relative_to(ROOT)}: {lines} lines, {limit} allowed")
     assert not over, over
-
-
-def test_the_exceptions_are_still_needed():
-    stale = [name for name in LONG if len((ROOT / name).read_text(encoding="utf-8").splitlines()) <= LINES["mer_bench"]]
-    assert not stale
 
 
 def test_functions_are_short():
