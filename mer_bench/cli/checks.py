@@ -35,6 +35,35 @@ def check_keys(settings: Settings) -> None:
             _check_arguments(SECTIONS[name], content, name)
         else:
             _check_classes(content, name)
+    _check_epochs(settings.get("trainer", {}).get("max_epochs"))
+    _check_unread(settings.get("model", {}))
+
+
+def _check_epochs(value: Any) -> None:
+    """Schedules of the learning rate are told how long training may take."""
+    if isinstance(value, int) and value < 1:
+        raise UserError(f"trainer.max_epochs must be at least 1, got {value}")
+
+
+def _check_unread(model: Any) -> None:
+    """Refuse what has no effect where the loss of the fused answer does not count."""
+    if not isinstance(model, Mapping):
+        return
+
+    def named(key: str) -> str:
+        value = model.get(key)
+        return str(value.get("class_path", "")) if isinstance(value, Mapping) else ""
+
+    if not named("weighting").endswith(".AuxiliaryOnly"):
+        return
+    unread = [key for key in ("task_weights", "regression_loss") if model.get(key)]
+    if named("subsets").endswith(".JointSubsets"):
+        unread.append("subsets")  # auxiliary losses see the first view of a step
+    if unread:
+        raise UserError(
+            f"model.{unread[0]} has no effect with AuxiliaryOnly, under which only model.auxiliary trains the method; "
+            "remove it, or set it for the auxiliary loss"
+        )
 
 
 def _check_arguments(owner: Any, arguments: Any, place: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mer_bench.contracts import AuxLoss, FusionMethod
+from mer_bench.losses.answers import answer_losses
 from mer_bench.losses.pairs import hidden, present, present_any
-from mer_bench.losses.task import RegressionLoss, task_loss
+from mer_bench.losses.task import RegressionLoss
 from mer_bench.nn.draws import hashed
 from mer_bench.nn.masking import at_least_single, zeroed
 from mer_bench.types import Batch, Features, Masked, Outputs, Tasks
@@ -33,6 +34,8 @@ class Completion(AuxLoss):
     - Completeness is learned for every modality, by the one network (text in the code). Its target is the share that is
       left and not the probability that was drawn.
     - The judge has one output and not two.
+    - Lost frames are masked. In the code they stay, as zeros or as a token for unknown words, so that what is lost can
+      be seen; here a short item that is whole and a long one that lost much can look alike to the completeness network.
 
     Args:
         weight: factor applied by the module.
@@ -40,7 +43,8 @@ class Completion(AuxLoss):
         completeness: 0.9 in the code for MOSI.
         adversarial: 0.8 there.
         reconstruction: 0.1 there.
-        regression: loss of regression tasks; give the one of model.regression_loss.
+        regression: loss of all regressions; give the one of model.regression_loss where that is given. By default the
+            one that the shipped protocols use for the task, see `answer_losses`.
     """
 
     def __init__(
@@ -51,7 +55,7 @@ class Completion(AuxLoss):
         completeness: float = 0.9,
         adversarial: float = 0.8,
         reconstruction: float = 0.1,
-        regression: RegressionLoss = "mse",
+        regression: RegressionLoss | None = None,
     ) -> None:
         super().__init__(weight)
         self.task, self.completeness = task, completeness
@@ -62,7 +66,7 @@ class Completion(AuxLoss):
         """Two random numbers per modality: how much is lost, and which frames."""
         self.modalities, self.n_draws = list(features), 2 * len(features)
         self.frames = any(spec.level == "frame" for spec in tasks.values())
-        self.losses = nn.ModuleDict({n: task_loss(spec, regression=self.regression) for n, spec in tasks.items()})
+        self.losses = answer_losses(tasks, self.regression)
 
     def forward(self, outputs: Outputs, batch: Batch, method: FusionMethod) -> Tensor:
         """The loss of one batch, whose outputs are those of the whole input."""

@@ -37,7 +37,8 @@ class JMT(FusionMethod):
     - Self-attention runs along time. In the BioVid code and in the Aff-Wild2 baseline it runs across the batch.
     - Masks (ours; the code has none). A view whose querying stream is absent is not read; `self_attn_last` takes the
       last one that is there, so the paper's sixth (second modality looking at the joint stream) where both are.
-    - A linear layer where features are not as wide as the streams; keys and values without bias (both ours).
+    - A linear layer where features are not as wide as the streams, and tokens scaled after it (the one file of the code
+      that has such a layer scales first); keys and values without bias (both ours).
     - Item-level tasks (ours): modalities of unlike lengths are averaged over `tokens` equal stretches of time. For 20
       frames and 4 tokens that is the BioVid code, which likewise repeats what has one vector per item.
     - Where only the last step is read, only that step looks at the others: less work, the same answer.

@@ -25,9 +25,8 @@ class TMC(FusionMethod):
     and a modality that is absent, which knows nothing (e = 0), changes nothing.
 
     The logits are log(1 + e): their softmax is the mean of the Dirichlet distribution with α = e + 1, by which TMC
-    predicts. What TMC minimises is `Evidential`, on the evidence. The cross-entropy of the logits, which the module
-    always has, is the logarithm of that mean in place of the mean of the logarithm; `model.task_weights` can take it
-    out.
+    predicts. What TMC minimises is `Evidential`, on the evidence, with `AuxiliaryOnly` in place of the cross-entropy of
+    the logits, which is the logarithm of that mean in place of the mean of the logarithm.
 
     Departures:
     - Each view has the encoder and hidden layer of `Late` before the one linear layer of the code (ours).

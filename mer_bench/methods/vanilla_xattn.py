@@ -27,8 +27,11 @@ class VanillaCrossAttention(FusionMethod):
 
     Departures:
     - Self-attention runs along time; in both repositories that of this baseline runs across the batch.
-    - As in `JMT`: masks, widths, biases, the clock of item-level tasks, more than two modalities (ours, an extension:
-      all ordered pairs).
+    - As in `JMT`: widths, biases, the clock of item-level tasks, more than two modalities (ours, an extension: all
+      ordered pairs).
+    - Masks (ours; the code has none, an absent stream is zeros there). An absent modality is not looked at. It still
+      looks at the others, with the same question for every item, as a stream of zeros does in the code: without that,
+      nothing of two modalities would be left where one is absent.
 
     Args:
         features: two or more modalities.
@@ -82,8 +85,8 @@ class VanillaCrossAttention(FusionMethod):
     def forward(self, batch: Batch) -> Outputs:
         """Logits by task; hidden: ``<m>`` (encoded, read like the answer), ``fused``."""
         encoded = {m: self._encode(m, x) for m, x in self.streams(batch.inputs).items()}
-        views = [self.attentions[a](encoded[a], encoded[b]) for a, b in self.pairs]
         some = torch.stack([x.mask for x in encoded.values()]).any(0)
+        views = [self.attentions[a](Masked(encoded[a].values, some), encoded[b]) for a, b in self.pairs]
         fused = Masked(self.mix(torch.cat([x.values for x in views], dim=-1)), some)
         hidden = {m: self.streams.answer(x, batch.inputs) for m, x in encoded.items()}
         hidden["fused"] = self.streams.answer(fused, batch.inputs)

@@ -97,6 +97,8 @@ class Search:
     def settings(self, draw: Draw, recipe: Recipe) -> dict[str, Any]:
         """Dotted settings that a draw means for a recipe; what the method lacks is left out.
 
+        A scaled width is a multiple of the method's attention heads, which have to divide it.
+
         Raises:
             UserError: the card names a setting that the method does not have.
         """
@@ -106,7 +108,7 @@ class Search:
             for name in targets(axis.name, recipe):
                 short = name.removeprefix("model.method.")
                 value = draw[axis.name]
-                found[name] = max(1, round(method[short] * value)) if axis.kind == "scale" else value
+                found[name] = _scaled(method[short], value, method.get("heads", 1)) if axis.kind == "scale" else value
         return found
 
     def plain(self) -> dict[str, Any]:
@@ -114,6 +116,11 @@ class Search:
         axes = {axis.name: [axis.kind, *axis.values] for axis in self.axes}
         kept = {name: getattr(self, name) for name in ("draws", "sampler", "seed", "cap")}
         return {**kept, "halve": list(self.halve), "space": axes}
+
+
+def _scaled(width: int, factor: float, heads: int) -> int:
+    """The width times the factor, to the nearest multiple of `heads`."""
+    return heads * max(1, round(width * factor / heads))
 
 
 def targets(axis: str, recipe: Recipe) -> list[str]:

@@ -42,6 +42,15 @@ CASES = {
         ["fit", "iemocap_foal", "--data.modalities", "[audio]"],
         "fuses pairs of modalities, so it needs two or more",
     ),
+    "epochs": ([*FIT, "--trainer.max_epochs", "-1"], "trainer.max_epochs must be at least 1, got -1"),
+    "unread weights": (
+        ["fit", "iemocap_mbt", "--model.task_weights", "{emotion: 2.0}"],
+        "model.task_weights has no effect with AuxiliaryOnly",
+    ),
+    "unread views": (
+        ["fit", "iemocap_tmc", "--model.subsets.class_path", "JointSubsets"],
+        "model.subsets has no effect with AuxiliaryOnly",
+    ),
     "replaced": ([*FIT, "--trainer.precision", "16"], "--trainer.precision has no effect here"),
     "foreign class": ([*FIT, "--model.method", "os.system"], "class 'os.system' is outside the packages"),
     "derived": ([*FIT, "--model.tasks", "{}"], "'tasks' is derived from the data"),

@@ -140,6 +140,17 @@ def test_finite_with_any_modality_missing_and_with_any_alone(slug, level, n):
             assert x.isfinite().all(), (gone, name)
 
 
+@every_trainable_case
+def test_one_modality_alone_is_looked_at(slug, level, n):
+    """Items differ in it, so answers do: nothing that is left is masked away with what is gone."""
+    method, batch = asked(slug, level, n)
+    for m in batch.inputs:
+        alone = without(batch, *(other for other in batch.inputs if other != m))
+        there = alone.inputs[m].mask.any(1)
+        for task, logits in method(alone).logits.items():
+            assert logits[there].flatten(1).std(0).amax() > 1e-6, (m, task)
+
+
 @every_case
 def test_padding_and_masked_content_never_matter(slug, level, n):
     method, batch = asked(slug, level, n)

@@ -59,6 +59,19 @@ def value(trial, epochs: int) -> float:
     return round(-abs(np.log10(rate) + 3) + 0.01 * epochs - trial.number * 1e-4, 6)
 
 
+@pytest.mark.parametrize("method", [slug for slug in recipes.cards() if slug not in ("gbt", "majority", "linear")])
+def test_every_drawn_width_is_one_that_the_method_can_have(method):
+    search, recipe = Search(), recipes.resolve(["data/iemocap.yaml", f"method/{method}.yaml"])
+    heads = recipe.settings["model"]["method"].get("init_args", {}).get("heads", 1)
+    for factor in (0.25, 0.5, 1.0, 2.0):
+        found = search.settings({**search.draw(0), "width": factor}, recipe)
+        widths = {name: found[name] for name in targets("width", recipe)}
+        assert all(width > 0 and width % heads == 0 for width in widths.values()), widths
+        if factor == 1.0:
+            own = recipe.settings["model"]["method"]["init_args"] if widths else {}
+            assert widths == {name: own[name.rpartition(".")[2]] for name in widths}
+
+
 def pretend(need: Need, order: random.Random | None = None) -> bool:
     """What the engine would leave, in any order."""
     waiting = list(need.trials)
