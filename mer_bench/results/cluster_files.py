@@ -1,17 +1,18 @@
 """Statistics by cluster as they may be published.
 
 A run writes ``clusters.npz`` with the names of speakers, videos or subjects. In public the names are replaced by keyed
-hashes in the order of the hashes (``clusters-public.npz``). The key is made of the content of the feature file: whoever
-has that file can match the names, nobody else, and records that are published years apart, or by two labs with the
-same features, still pair.
+hashes in the order of the hashes (``clusters-public.npz``), and small clusters stand together, so that no sum is over a
+few items (`cluster_counts`). The key is made of the content of the feature file: whoever has that file can match the
+names, nobody else, and records that are published years apart, or by two labs with the same features, still pair.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import hmac
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ def checked_sums(folder: Path, record: Record) -> dict[str, ClusterStatistics]:
     Raises:
         UserError: the file is damaged, not the one of the record, or says another score than the record.
     """
-    from mer_bench.results.sums import additive, beside, read_sums
+    from mer_bench.results.sums import PUBLIC, additive, beside, read_sums
 
     path = beside(folder)
     if path is None or additive(record) is None:
@@ -46,7 +47,32 @@ def checked_sums(folder: Path, record: Record) -> dict[str, ClusterStatistics]:
         raise UserError(f"{path.name} has another form than statistics of {record.protocol.primary}") from None
     if abs(value - record.metrics["full"][record.protocol.primary]) > _TOLERANCE:
         raise UserError(f"{path.name} gives another {record.protocol.primary} than the record")
+    for field, said, again in groups_again(found["full"], record, public=path.name == PUBLIC):
+        if not abs(said - again) <= _TOLERANCE:
+            raise UserError(f"{path.name} gives another {field} than the record ({again:.12g}, not {said:.12g})")
     return found
+
+
+def groups_again(sums: ClusterStatistics, record: Record, *, public: bool) -> Iterator[tuple[str, float, float]]:
+    """Summary over clusters of the primary metric: field, what the record says, what the sums give.
+
+    Nothing else ties public sums to the record but their total, and rule A's intervals come from their spread. Where
+    small clusters were merged and the record's summary leaves small ones out, the two are of different clusters:
+    nothing is compared.
+
+    Args:
+        sums: under ``full``.
+        record: it.
+        public: small clusters may have been merged.
+    """
+    from mer_bench.results.cluster_counts import merged, summary
+
+    said = record.groups.get(record.protocol.primary)
+    if said is None or (public and said.groups < len(sums.clusters) and merged(sums)):
+        return
+    again = summary(sums) or {}
+    for field in ("groups", "mean", "sd", "worst", "worst_decile"):
+        yield f"groups.{record.protocol.primary}.{field}", getattr(said, field), again.get(field, float("nan"))
 
 
 def publish_clusters(source: Path, target: Path, record: Record, key: bytes) -> None:
@@ -63,16 +89,34 @@ def publish_clusters(source: Path, target: Path, record: Record, key: bytes) -> 
     """
     import numpy as np
 
-    from mer_bench.results.sums import NAMES, PUBLIC, read_sums
+    from mer_bench.results.sums import PUBLIC, read_sums
 
-    sums = read_sums(source, record)
-    names = next(iter(sums.values())).clusters
-    public = public_names(names, key)
+    found = read_sums(source, record)
+    public = public_names(next(iter(found.values())).clusters, key)
     order = np.argsort(public)
-    shuffled: Mapping[str, Any] = {condition: sums[condition].values[order] for condition in sorted(sums)}
+    shuffled = {
+        condition: dataclasses.replace(one, clusters=tuple(sorted(public)), values=one.values[order])
+        for condition, one in found.items()
+    }
+    atomic.write(target / PUBLIC, public_bytes(shuffled))
+
+
+def public_bytes(sums: Mapping[str, ClusterStatistics]) -> bytes:
+    """The public file of statistics whose names are hidden and in order.
+
+    Raises:
+        UserError: there are too few items to publish anything of them.
+    """
+    import numpy as np
+
+    from mer_bench.results.cluster_counts import publishable
+    from mer_bench.results.sums import NAMES
+
+    names = next(iter(sums.values())).clusters
+    arrays: Mapping[str, Any] = {NAMES: np.array(names, dtype="S16"), **dict(sorted(publishable(sums).items()))}
     buffer = io.BytesIO()
-    np.savez(buffer, **{NAMES: np.array(sorted(public), dtype="S16"), **shuffled})  # zip entries carry a fixed date
-    atomic.write(target / PUBLIC, buffer.getvalue())
+    np.savez(buffer, **arrays)  # zip entries carry a fixed date
+    return buffer.getvalue()
 
 
 def public_names(names: Iterable[str], key: bytes) -> list[str]:

@@ -21,9 +21,12 @@ from mer_bench.merh5 import FeatureFile
 from mer_bench.metrics.definitions import resolve
 from mer_bench.metrics.families import ADDITIVE, class_confusion, label_tables, mean_defined
 from mer_bench.protocol import Protocol
+from mer_bench.results.cluster_counts import MINIMUM, few, items
+from mer_bench.results.cluster_files import groups_again
 from mer_bench.results.facts import ProtocolFacts
 from mer_bench.results.measured import masks_of
 from mer_bench.results.predictions import file_sha256, read_predictions
+from mer_bench.results.samples import FULL, PROJECTED, PROJECTION
 from mer_bench.results.schema import Record
 from mer_bench.results.scores import score_run
 from mer_bench.results.sound import PREDICTIONS, contradictions, identity, unvouched
@@ -136,10 +139,18 @@ def _clusters(path: Path, record: Record) -> Iterator[str]:
     some = next(iter(sums.values()), None)
     if path.name == PUBLIC and some is not None and not all(map(_HASHED.fullmatch, some.clusters)):
         yield f"{path.name} names its clusters; expected 16 hex digits each"
+    small = [condition for condition, one in sums.items() if path.name == PUBLIC and few(items(one)).any()]
+    if small:
+        yield f"{path.name} has sums over fewer than {MINIMUM} items under {', '.join(small)[:60]}; publish it again"
+    if FULL in sums:
+        for field, said, again in groups_again(sums[FULL], record, public=path.name == PUBLIC):
+            yield from _differs(field, said, again, path.name)
     for condition, values in record.metrics.items():
         if record.protocol.primary not in values:
             continue
         names = masks_of(sums, condition)
+        if not names and path.name == PUBLIC and condition in (PROJECTION, PROJECTED):
+            continue  # of too few items to be published
         if not names:
             yield f"{path.name} has no statistics for the condition {condition}"
             continue
