@@ -63,7 +63,8 @@ def plan(recipe: Recipe, runs: str) -> list[Run]:
     """The runs that a recipe means: one, or one per modality for a method that takes a single one.
 
     Raises:
-        UserError: unknown protocol, no feature file, a value of the wrong type.
+        UserError: unknown protocol, no feature file or another one than settings were searched on, a value of the
+            wrong type.
     """
     data = recipe.settings.get("data", {}).get("init_args", {})
     if recipe.dataset not in corpora():
@@ -84,6 +85,11 @@ def _run(recipe: Recipe, protocol: Protocol, file: FeatureFile, plain: list[str]
     data["protocol"] = protocol.name
     fold, seed = _whole(data.get("fold", 0), "data.fold"), _whole(settings.get("seed_everything", 0), "seed_everything")
     spelt = dataclasses.replace(recipe, settings=settings)
+    if spelt.tuned is not None and spelt.tuned.data != file.content_sha256:
+        raise UserError(
+            f"{file.path}: config {recipe.name!r} was searched on other features "
+            f"({spelt.tuned.data[:8]}, these are {file.content_sha256[:8]}); search anew on this file"
+        )
     searched = {} if spelt.tuned is None else {"tuned": spelt.tuned.search}
     key = run_key({**numeric(settings), **searched}, protocol.hash, file.content_sha256, fold, seed)
     return Run(spelt, protocol, file, fold, seed, key, Path(runs) / protocol.name / recipe.method / key[:16])

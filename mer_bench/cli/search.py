@@ -121,10 +121,12 @@ def _outcome(
         won[i][block] = best
     configs = []
     for i, family in enumerate(found):
-        path = family.path(runs, sweep.name)
-        if len(won[i]) == len(family.studies):
-            path = winners.write(family, won[i], runs, sweep.name) if write else path
-            configs += [(family, path)] if path.is_file() else []
+        if len(won[i]) < len(family.studies):
+            continue
+        if write:
+            winners.write(family, won[i], runs, sweep.name)
+        if family.written(runs, sweep.name):
+            configs.append((family, family.path(runs, sweep.name)))
     total = len(owners) * sweep.search.draws
     waiting = sum(len(need.trials) for need in now.needs.values())
     return Searched(by_key(configs), list(now.broken.values()), left_out, total, waiting)

@@ -3,6 +3,7 @@
     tuned:
       protocol: iemocap4
       search: 1f3a...            # names the search: its space, draws, code and data
+      data: 9c41...              # sha256 of the feature file's content; the settings serve no other file
       set: {data.protocol: iemocap4, data.modalities: [audio, text]}
       folds:
         0: {ledger: 5e0d..., score: 0.61, settings: {model.optimizer.lr: 0.001, model.method.dim: 64}}
@@ -28,11 +29,13 @@ class Tuned:
         search: name of the search.
         ledger: sha256 of the trials that the settings were chosen from.
         settings: chosen values by dotted setting.
+        data: sha256 of the content of the feature file.
     """
 
     search: str
     ledger: str
     settings: Mapping[str, Any]
+    data: str
 
 
 def read(part: Any) -> dict[str, Any]:
@@ -41,7 +44,7 @@ def read(part: Any) -> dict[str, Any]:
     Raises:
         UserError: it has another form.
     """
-    wanted = {"protocol": str, "search": str, "set": dict, "folds": dict}
+    wanted = {"protocol": str, "search": str, "data": str, "set": dict, "folds": dict}
     if not isinstance(part, dict) or part.keys() != wanted.keys():
         raise UserError(f"tuned: expected a mapping of {', '.join(wanted)}; let `mer-bench sweep` write it")
     for key, kind in wanted.items():
@@ -76,7 +79,7 @@ def choose(part: Mapping[str, Any], fold: object, protocol: str, given: Iterable
             f"--data.fold {fold}: the config has settings for fold {known} only; those of another fold were chosen on "
             f"people of this one's test part. Search fold {fold} too"
         )
-    found = Tuned(part["search"], str(folds[fold]["ledger"]), folds[fold]["settings"])
+    found = Tuned(part["search"], str(folds[fold]["ledger"]), folds[fold]["settings"], part["data"])
     for key in given:
         if key in found.settings:
             raise UserError(f"--{key}: the search chose it; a run with another value is not tuned. Use another config")

@@ -1,11 +1,13 @@
 """Everything that a sweep with a search means: its studies, and the configs that they end in.
 
 `<runs>/tuned/<sweep>/<protocol>/<dataset>_<method>-<modalities>.yaml` maps folds to settings; `fit --config` takes it.
-Beside it lies `....trials.json`, the ledger of every trial by fold of the search.
+Where two feature files of a sweep have the same modalities, the first eight digits of the file's hash follow. Beside it
+lies `....trials.json`, the ledger of every trial by fold of the search.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -41,6 +43,8 @@ class Family:
         fixed: dotted settings that are the same in every fold.
         studies: by fold of the search.
         folds: fold of the search by test fold.
+        content: sha256 of the feature file.
+        alone: no other file of the sweep has these modalities.
     """
 
     pair: Pair
@@ -48,17 +52,32 @@ class Family:
     fixed: Mapping[str, Any]
     studies: Mapping[int, Study]
     folds: Mapping[int, int]
+    content: str
+    alone: bool = True
 
     @property
     def key(self) -> Key:
         """Protocol, method and feature set, as a plan names them."""
         return self.pair.protocol.name, self.pair.method, self.pair.features
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Of its runs."""
+        return tuple(self.recipe.settings["data"]["init_args"]["modalities"])
+
     def path(self, runs: str, sweep: str) -> Path:
         """Where its config goes."""
-        modalities = "-".join(self.recipe.settings["data"]["init_args"]["modalities"])
-        name = f"{self.pair.protocol.corpus}_{self.pair.method}-{modalities}.yaml"
+        data = "-".join(self.modalities) + ("" if self.alone else f"-{self.content[:8]}")
+        name = f"{self.pair.protocol.corpus}_{self.pair.method}-{data}.yaml"
         return Path(runs) / "tuned" / sweep / self.pair.protocol.name / name
+
+    def written(self, runs: str, sweep: str) -> bool:
+        """Whether its config is there and came from this very search, not from one of other data, space or code."""
+        path = self.path(runs, sweep)
+        if not path.is_file():
+            return False
+        part = recipes.merge_files([path]).get("tuned", {})
+        return isinstance(part, dict) and part.get("search") == next(iter(self.studies.values())).name
 
 
 def families(
@@ -89,33 +108,54 @@ def families(
             if where not in blocks:  # the same for every method
                 wanted = range(pair.protocol.folds) if sweep.folds is None else sweep.folds
                 blocks[where] = {fold: search_fold(pair.protocol, run.file, fold) for fold in wanted}
-            found.append(_family(sweep.search, pair, run.recipe, fixed, runs, blocks[where]))
-    return found, left_out
+            content = run.file.content_sha256
+            found.append(_family(sweep.search, pair, run.recipe, fixed, runs, blocks[where], content))
+    return _told_apart(found), left_out
+
+
+def _told_apart(found: Sequence[Family]) -> list[Family]:
+    """The families, those that differ in nothing but the feature file marked."""
+    files = defaultdict[tuple[Any, ...], set[str]](set)
+    for one in found:
+        files[one.pair.protocol.name, one.pair.method, one.modalities].add(one.content)
+    return [
+        dataclasses.replace(one, alone=len(files[one.pair.protocol.name, one.pair.method, one.modalities]) == 1)
+        for one in found
+    ]
 
 
 def refuse_unsearchable(pair: Pair) -> None:
     """Stop a search that would have nothing to choose by, or would choose on the people it is tested on.
 
     Raises:
-        UserError: a fixed number of epochs without validation, or people in all parts.
+        UserError: no validation part, a selection on the test part, or people in all parts.
     """
     protocol = pair.protocol
-    if protocol.selection == "fixed":
-        raise UserError(
-            f"{protocol.name} has no validation part, so nothing can be searched; leave it out of the sweep"
-        )
+    if protocol.selection != "validation":
+        why = {
+            "fixed": "has no validation part, so nothing can be searched",
+            "test": "chooses the epoch on its test part; a search would choose settings there too",
+        }[protocol.selection]
+        raise UserError(f"{protocol.name} {why}; leave it out of the sweep")
     if isinstance(protocol.split, ItemKFold):
         raise UserError(
-            f"{protocol.name} has the same people in all parts; a search would choose on those it is tested on"
+            f"{protocol.name} has the same people in all parts, so a search would choose on those it is tested on; "
+            "leave it out of the sweep"
         )
 
 
 def _family(
-    search: Search, pair: Pair, recipe: Recipe, fixed: Mapping[str, Any], runs: str, folds: Mapping[int, int]
+    search: Search,
+    pair: Pair,
+    recipe: Recipe,
+    fixed: Mapping[str, Any],
+    runs: str,
+    folds: Mapping[int, int],
+    content: str,
 ) -> Family:
     place = searched(pair.protocol)
     studies = {fold: Study(search, recipe, pair.protocol, place, fold, runs) for fold in sorted(set(folds.values()))}
-    return Family(pair, recipe, fixed, studies, folds)
+    return Family(pair, recipe, fixed, studies, folds, content)
 
 
 def write(family: Family, winners: Mapping[int, Winner], runs: str, sweep: str) -> Path:
@@ -132,7 +172,6 @@ def write(family: Family, winners: Mapping[int, Winner], runs: str, sweep: str) 
     """
     path = family.path(runs, sweep)
     one = next(iter(family.studies.values()))
-    modalities = family.recipe.settings["data"]["init_args"]["modalities"]
     loose = {"data.fold", "seed_everything", "data.root", "data.file"}  # a run's own, or no number depends on them
     kept = {key: value for key, value in family.fixed.items() if key not in loose}
     content = {
@@ -141,7 +180,8 @@ def write(family: Family, winners: Mapping[int, Winner], runs: str, sweep: str) 
         "tuned": {
             "protocol": family.pair.protocol.name,
             "search": one.name,
-            "set": {**kept, "data.modalities": list(modalities)},
+            "data": family.content,
+            "set": {**kept, "data.modalities": list(family.modalities)},
             "folds": {fold: _entry(winners[block]) for fold, block in sorted(family.folds.items())},
         },
     }

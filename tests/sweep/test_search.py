@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,9 @@ from mer_bench.merh5 import Contents, FeatureFile, Labels, Modality, write
 from mer_bench.protocol import searched
 from mer_bench.runs import plan, row_hash
 from mer_bench.sweep import trials, winners
+from mer_bench.sweep.file import FeatureSet
 from mer_bench.sweep.ledger import Ledger
-from mer_bench.sweep.plan import make_plan, read
+from mer_bench.sweep.plan import Pair, make_plan, read
 from mer_bench.sweep.search import Need, advance
 from mer_bench.sweep.space import Search, targets
 from mer_bench.sweep.trials import Outcome
@@ -166,6 +168,46 @@ def test_a_study_whose_trials_fail_is_named_and_stops_no_other(home):
     ended = advance(studies(), one_fails)
     assert list(ended.winners) == [0]
     assert "concat on iemocap4 (audio, text) fold 1: 1 trials failed" in ended.broken[1]
+
+
+def test_two_files_of_the_same_modalities_have_settings_of_their_own(home):
+    """On one file the highest rate wins, on the other the lowest; the runs of each have the one of their file."""
+    iemocap(Path("features/b.h5"), n=120)
+    a, b = (FeatureFile(Path(f"features/{name}.h5")).content_sha256 for name in ("iemocap", "b"))
+    sets = ", ".join(f"{{modalities: [audio, text], file: features/{name}.h5}}" for name in ("iemocap", "b"))
+    content = SWEEP.format(methods="concat", search="draws: 4, halve: []", folds="[0]")
+    content = content.replace("modalities: {iemocap4: [audio, text]}", f"features: {{iemocap4: [{sets}]}}")
+    Path("s.yaml").write_text(content)
+
+    def ended(runs, options, target, given, folder) -> bool:
+        for run in runs.values():
+            score = rate(run) * (1 if run.file.content_sha256 == a else -1)
+            trials.write(run.folder / run.result, Outcome("ok", score, {}, 0, 3, 9, 0.0))
+        return False
+
+    def rate(run) -> float:
+        return run.recipe.settings["model"]["optimizer"]["init_args"]["lr"]
+
+    options = Namespace(runs="runs", trust=[], retry=False)
+    found = command.find(read("s.yaml"), options, [], ended, looking=False)
+    runs = make_plan(read("s.yaml"), "runs", (), found.configs).runs.values()
+    drawn = [Search(draws=4).draw(i)["model.optimizer.lr"] for i in range(4)]
+    assert {run.file.content_sha256: rate(run) for run in runs} == {a: max(drawn), b: min(drawn)}
+    looked = command.find(read("s.yaml"), options, [], ended, looking=True)
+    assert looked.configs == found.configs
+    (path,) = next(paths for (_, _, features), paths in found.configs.items() if features.file == "features/b.h5")
+    assert path.endswith(f"-audio-text-{b[:8]}.yaml")
+    with pytest.raises(UserError, match=r"iemocap\.h5.*was searched on other features"):
+        plan(recipes.resolve([path], [("data.file", "features/iemocap.h5")]), "runs")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("iemocap4_testselect_legacy", "on its test part"), ("biovid_a_clip5fold_legacy", "same people")]
+)
+def test_no_search_where_it_would_choose_on_those_who_are_tested(name, why):
+    pair = Pair(find_protocol(name), "concat", FeatureSet(), {}, "")
+    with pytest.raises(UserError, match=why):
+        winners.refuse_unsearchable(pair)
 
 
 def test_people_of_a_fold_are_outside_its_search(tmp_path):
