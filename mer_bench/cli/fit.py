@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mer_bench import recipes
 from mer_bench.cli import options as cli_options
+from mer_bench.cli.left import keep, taken_up
 from mer_bench.cli.meter import Meter
 from mer_bench.data.corpora import register
 from mer_bench.errors import Diverged, UserError
@@ -139,16 +139,13 @@ def tracked(run: Run, command: Command, options: Options) -> Iterator[None]:
 
 
 def train(run: Run, command: Command, fresh: bool) -> dict:
-    """Train unless it is done, from where an interrupted run stopped; returns what `trained.json` says."""
+    """Train unless it is done, from where an interrupted run of this code stopped; returns what `trained.json` says."""
     folder = run.folder / "checkpoints"
-    done, last = run.folder / "trained.json", folder / "last.ckpt"
-    if fresh:
-        for path in (done, last, folder / "best.ckpt"):
-            path.unlink(missing_ok=True)
+    done, last = taken_up(run, fresh=fresh), folder / "last.ckpt"
     if not command.model.trainable:  # no checkpoint holds what such a method learns: it does so in every process
         command.model.fit_method(command.datamodule.train_dataloader())
-    if done.is_file():
-        return json.loads(done.read_text())
+    if done is not None:
+        return done
     if not command.model.trainable:
         command.trainer.validate(command.model, command.datamodule, verbose=False)
         seconds = command.model.train_seconds
@@ -170,8 +167,7 @@ def train(run: Run, command: Command, fresh: bool) -> dict:
             print(f"stopped in epoch {command.trainer.current_epoch + 1}; the same command goes on from the last one")
             raise KeyboardInterrupt from None
         chosen = describe(command, folder / "best.ckpt", resumed)
-    done.write_text(json.dumps(chosen))
-    last.unlink(missing_ok=True)
+    chosen = keep(run, chosen)
     forget([run])  # trained with others before, and interrupted
     return chosen
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 
 from mer_bench import recipes
+from mer_bench.cli.left import discard, keep
 from mer_bench.cli.lightning import Command, instantiate, quiet
 from mer_bench.cli.meter import Meter
 from mer_bench.cli.scoring import write_diverged, write_results
@@ -213,7 +213,6 @@ class _Together:
         """What `fit` leaves of a run: settings, log, checkpoint, predictions, record."""
         entry = self.entries[member.name]
         _finish(entry, self.executor.told if self.executor else self.name)
-        (entry.run.folder / "checkpoints" / "last.ckpt").unlink(missing_ok=True)  # it trained alone before
         if self.done is not None:
             self.done(entry.run)
 
@@ -259,6 +258,7 @@ def _finish(entry: Entry, executor: str) -> None:
     (run.folder / "config.yaml").write_text(command.parser.dump(command.config, skip_unset=False), encoding="utf-8")
     rows = [_row(row) for row in member.log]
     write_log(run.folder / "metrics.csv", rows)
+    discard(run)  # it trained alone before
     if member.diverged:
         write_diverged(run, command, meter, executor)
         return
@@ -276,7 +276,7 @@ def _finish(entry: Entry, executor: str) -> None:
         "resumed": False,
         "executor": executor,
     }
-    (run.folder / "trained.json").write_text(json.dumps(chosen))
+    keep(run, chosen)
     print(f"{run.label}: {write_results(run, command, chosen, meter)}", file=sys.stderr)
 
 
