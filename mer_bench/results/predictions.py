@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
+import tokenize
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -162,16 +164,33 @@ def read_arrays(path: Path) -> dict[str, NDArray]:
     Raises:
         ValueError: anything else; or what `zipfile` raises on a damaged file.
     """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if any(e.compress_type != zipfile.ZIP_STORED or e.flag_bits & 1 for e in entries):
+                raise ValueError("compressed or encrypted")
+            if sum(e.file_size for e in entries) > min(_LARGEST, path.stat().st_size):
+                raise ValueError("too large")
+            if len({e.filename for e in entries}) != len(entries):
+                raise ValueError("a name occurs twice")
+            return {e.filename.removesuffix(".npy"): _read_array(archive, e) for e in entries}
+    except (RuntimeError, MemoryError, SyntaxError, TypeError, OverflowError, tokenize.TokenError) as error:
+        raise ValueError(f"damaged ({error})") from None  # a header is a Python literal, and may be any
+
+
+def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray:
+    """One array, after its header was found to state as many bytes as there are: a few could ask for terabytes."""
     import numpy as np
 
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
-        if any(e.compress_type != zipfile.ZIP_STORED for e in entries) or sum(e.file_size for e in entries) > _LARGEST:
-            raise ValueError("compressed or too large")
-        if len({e.filename for e in entries}) != len(entries):
-            raise ValueError("a name occurs twice")
-        found = {}
-        for entry in entries:
-            with archive.open(entry) as stream:
-                found[entry.filename.removesuffix(".npy")] = np.lib.format.read_array(stream, allow_pickle=False)
-    return found
+    with archive.open(entry) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"format {version}")
+        first = version == (1, 0)
+        header = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(stream)
+        if stream.tell() + math.prod(shape) * dtype.itemsize != entry.file_size:
+            raise ValueError(f"{entry.filename[:60]!r} has another size than its header says")
+    with archive.open(entry) as stream:
+        array: NDArray = np.lib.format.read_array(stream, allow_pickle=False)
+        return array

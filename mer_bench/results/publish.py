@@ -5,12 +5,13 @@ Predictions, settings, logs and checkpoints stay: they hold ids of licensed corp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from mer_bench.errors import UserError
 from mer_bench.results import atomic
 from mer_bench.results.cluster_files import Keys, name_keys, public_names, publish_clusters
-from mer_bench.results.record import NAME, read_record, read_records, read_runs, run_folder
+from mer_bench.results.record import NAME, read_record, read_runs, run_folder
 from mer_bench.results.schema import Record
 from mer_bench.results.sums import NAME as CLUSTERS
 from mer_bench.results.sums import PUBLIC, read_names, read_sums
@@ -31,15 +32,15 @@ def publish(runs: Path, target: Path, features: Path | None = None) -> tuple[int
         UserError: a record cannot be used, another result of the same run has been published, or the clusters of its
             protocol have been published under names that are not those of the feature file.
     """
-    records, rejected = read_records(runs)
+    found, rejected = read_runs(runs)
     if rejected:
         raise UserError(
             f"{runs}: {len(rejected)} unusable records, the first is {rejected[0].path}: {rejected[0].reason}"
         )
-    if not records:
+    if not found:
         raise UserError(f"no record.json below {runs}; `mer-bench fit` leaves one for each finished run")
     keys = name_keys(features) if features is not None else Keys({})
-    places = [(record, *_places(record, runs, target)) for record in records]
+    places = _places(found, target)
     hidden = [place for place in places if _needs_names(*place)]
     fresh = [place for place in places if not _published(*place)]
     for record, source in {(r.protocol.name, r.data_fingerprint): (r, source) for r, source, _ in hidden}.values():
@@ -49,13 +50,21 @@ def publish(runs: Path, target: Path, features: Path | None = None) -> tuple[int
         atomic.create(place / NAME, (source / NAME).read_bytes())
     for record, source, place in hidden:
         publish_clusters(source / CLUSTERS, place, record, keys.of(record))
-    return len(fresh), len(records) - len(fresh)
+    return len(fresh), len(places) - len(fresh)
 
 
-def _places(record: Record, runs: Path, target: Path) -> tuple[Path, Path]:
-    """Where the run is, and where it is published."""
-    where = record.protocol.name, record.method.slug, record.run_key
-    return run_folder(runs, *where), run_folder(target, *where)
+def _places(found: Iterable[tuple[Path, Record]], target: Path) -> list[tuple[Record, Path, Path]]:
+    """Each run once, where it is, and where it is published."""
+    places: dict[Path, tuple[Record, Path, Path]] = {}
+    for source, record in found:
+        place = run_folder(target, record.protocol.name, record.method.slug, record.run_key)
+        first, there, _ = places.setdefault(place, (record, source, place))
+        if first.numbers() != record.numbers():
+            raise UserError(
+                f"CONFLICT: {there / NAME} and {source / NAME} are the same run with different results; nothing was "
+                "changed"
+            )
+    return list(places.values())
 
 
 def _published(record: Record, source: Path, place: Path) -> bool:

@@ -116,7 +116,7 @@ class _Judge:
         self.additive = (name, protocol.tasks[task].kind) in ADDITIVE
         self.clusters: dict[str, NDArray[Any]] = {}
         if self.additive:
-            self.clusters["names"] = self.names.astype(np.bytes_)
+            self.clusters["names"] = np.char.encode(self.names, "utf-8")
 
     def score(
         self, condition: str, outputs: Outputs, metrics: Sequence[str], *, absent_classes: bool = False

@@ -13,6 +13,7 @@ from mer_bench.errors import UserError
 from mer_bench.metrics.clusters import ClusterStatistics
 from mer_bench.metrics.definitions import split
 from mer_bench.metrics.families import ADDITIVE, Additive
+from mer_bench.results.cluster_counts import items
 from mer_bench.results.predictions import file_sha256, read_arrays
 from mer_bench.results.schema import Record
 
@@ -44,6 +45,7 @@ def read_sums(path: Path, record: Record) -> dict[str, ClusterStatistics]:
         raise UserError(f"{path}: {record.protocol.primary} of {record.protocol.name} is not a function of sums here")
     if path.name == NAME and file_sha256(path) != record.files.get(NAME):
         raise UserError(f"{path}: not the file of its record (another sha256)")
+    found = {}
     try:
         arrays = read_arrays(path)
         names = tuple(name.decode("utf-8") for name in arrays.pop(NAMES).tolist())
@@ -52,17 +54,20 @@ def read_sums(path: Path, record: Record) -> dict[str, ClusterStatistics]:
                 raise ValueError(f"{condition[:60]!r} is no table of {len(names)} clusters")
             if not np.isfinite(values).all():
                 raise ValueError(f"{condition[:60]!r} holds values that are not finite")
-    except (ValueError, KeyError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
+            one = ClusterStatistics(record.protocol.primary, names, values, family)
+            if np.ndim(one.pooled()) or items(one).ndim != 2:
+                raise ValueError(f"{condition[:60]!r} has another form than statistics of {record.protocol.primary}")
+            found[condition] = one
+    except (ValueError, LookupError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: no readable statistics ({error}); run the method again") from None
-    metric = record.protocol.primary
-    return {condition: ClusterStatistics(metric, names, values, family) for condition, values in arrays.items()}
+    return found
 
 
 def read_names(path: Path) -> set[str]:
     """Names of the clusters in a file; none where it is damaged."""
     try:
         return {name.decode("utf-8") for name in read_arrays(path)[NAMES].tolist()}
-    except (ValueError, KeyError, AttributeError, OSError, EOFError, zipfile.BadZipFile):
+    except (ValueError, LookupError, AttributeError, OSError, EOFError, zipfile.BadZipFile):
         return set()
 
 

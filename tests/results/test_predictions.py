@@ -101,6 +101,17 @@ def npz(compression=zipfile.ZIP_STORED, **arrays) -> bytes:
 GOOD = {"ids": np.array([b"a"]), "full__x": np.ones((1, 1), np.float32)}
 
 
+def stating(shape: tuple[int, ...], content: bytes = b"", flags: int = 0) -> bytes:
+    """A small file whose array states a shape; with other content, or marked as encrypted."""
+    part = io.BytesIO()
+    np.lib.format.write_array_header_1_0(part, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("full/x.npy", content or part.getvalue() + b"abcd")
+        archive.filelist[0].flag_bits |= flags
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -115,6 +126,9 @@ GOOD = {"ids": np.array([b"a"]), "full__x": np.ones((1, 1), np.float32)}
         npz(**(GOOD | {"ids": np.array([1])})),
         npz(**(GOOD | {"lengths": np.array([1.0])})),
         npz(full__x=GOOD["full__x"]),
+        stating((10**13,)),  # as many bytes as no machine has
+        stating((1,), flags=1),
+        stating((1,), b"\x93NUMPY\x01\x00\x04\x00((((" + b"x" * 90),
     ],
 )
 def test_damaged_or_foreign_files_are_refused(tmp_path, content):

@@ -21,6 +21,7 @@ from mer_bench.results.claims import Side
 from mer_bench.results.sums import PUBLIC
 from tests.results.test_leaderboard import rows_of
 from tests.results.test_leaderboard_command import SPLIT, split_run
+from tests.results.test_predictions import stating
 
 RECORDS = Path("leaderboards/records")
 
@@ -102,3 +103,29 @@ def test_one_run_of_a_row_under_other_names_is_told_too(published, capsys):
     rename(next(RECORDS.rglob(PUBLIC)).parent)
     assert main(["--records", str(RECORDS), "--out", "leaderboards", "--strict"]) == 2
     assert "its seeds cannot be taken together: no video has the same name in both" in capsys.readouterr().err
+
+
+def test_a_folder_above_the_runs_is_searched_and_each_run_copied_once(published, capsys):
+    for name in ("first", "second"):
+        shutil.copytree(name, f"all/{name}")
+    shutil.copytree("second", "all/again")
+    capsys.readouterr()
+    assert main(["--publish", "all", *published]) == 0
+    assert "5 records copied" in capsys.readouterr().out
+    path = next(Path("all/again").rglob("record.json"))
+    content = json.loads(path.read_text())
+    content["metrics"]["full"]["emotion/ua"] = 0.123
+    del content["record_id"]
+    path.write_text(json.dumps(content | {"record_id": digest(content)}))
+    with pytest.raises(UserError, match=r"CONFLICT: .*again.* and .*second.* are the same run"):
+        main(["--publish", "all", *published])
+
+
+@pytest.mark.parametrize(("shape", "flags"), [((10**13,), 0), ((1,), 1)])
+def test_a_hostile_file_is_left_out_and_the_others_are_ranked(published, capsys, shape, flags):
+    assert main(["--publish", "second", *published]) == 0
+    next((RECORDS / SPLIT.name / "foal").rglob(PUBLIC)).write_bytes(stating(shape, flags=flags))
+    assert main(["--records", str(RECORDS), "--out", "leaderboards"]) == 0
+    assert "left out: " in (said := capsys.readouterr().err) and "no readable statistics" in said
+    rows = rows_of(Path("leaderboards/iemocap4--audio-text.md").read_text())
+    assert rows["Concat"]["rank"] == "1" and "INCOMPLETE" in rows["Foal"]["badges"]

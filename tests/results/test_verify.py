@@ -201,6 +201,13 @@ def test_items_of_another_fold_are_found(home, capsys):
     assert "that are not the" in verdict(capsys)[1]
 
 
+def test_a_speaker_may_have_any_name(tmp_path):
+    speakers = [f"müller{i % 10}" for i in range(150)]
+    file = FeatureFile(iemocap(tmp_path / "iemocap.h5", n=150, speaker=speakers))
+    with np.load(leave(tmp_path / "runs", file, seed=0) / "clusters.npz") as arrays:
+        assert {name.decode() for name in arrays["names"]} <= set(speakers)
+
+
 def test_a_published_record_holds_nothing_of_single_items(home, capsys):
     folder = place()
     arrays = dict(np.load(folder / "clusters.npz"))
