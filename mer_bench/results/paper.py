@@ -19,12 +19,15 @@ PAGE, CLAIMS, PUBLISHED = "paper_vs_measured.md", "claims.yaml", "published.yaml
 VERDICTS: tuple[Verdict, ...] = ("within", "explained by protocol", "not reproduced", "cannot test")
 
 _RULE = (
-    "A number agrees where it lies inside our 95 % interval, widened by half a point; a statement that one method is "
-    "better agrees where our whole interval does, and fails where it lies on the other side or within half a point of "
-    "zero. **within**: it agrees under the honest protocol. **explained by protocol**: it agrees under the paper's own "
-    "procedure (faults included) and not under the honest one. **not reproduced**: it agrees under neither. **cannot "
-    "test**: the inputs or the runs are not here, or the interval holds both answers. Runs of older code, or under an "
-    "older definition of a protocol, do not count.\n"
+    "A score agrees where it lies inside our 95 % interval, widened by half a point. A difference agrees where our "
+    "whole interval lies within half a point of it, and fails where our whole interval lies outside. A statement "
+    "that one method is better agrees where our whole interval does, and fails where it lies on the other side or "
+    "within half a point of zero. **within**: it agrees under the honest protocol; of a score this means that it is "
+    "not contradicted, and a wide interval contradicts little. **explained by protocol**: it agrees under the "
+    "paper's own procedure (faults included) and fails under the honest one. **not reproduced**: it fails under "
+    "both, or under the honest one where nothing repeats the paper's. **cannot test**: the inputs or the runs are "
+    "not here, or the interval holds both answers. Runs of older code, or under an older definition of a protocol, "
+    "do not count.\n"
 )
 
 

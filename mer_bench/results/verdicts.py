@@ -1,9 +1,11 @@
 """Claims against records: ours under the honest protocol, ours under the paper's procedure, and a verdict by rule.
 
-The rule (*ours*): a number agrees where it lies inside our 95 % interval, widened by the margin of half a point; a
-statement "A is better than B" agrees where our whole interval does, and fails where our interval lies on the other side
-or within the margin. What agrees under the honest protocol is ``within``; what agrees under the paper's procedure alone
-is ``explained by protocol``; what agrees under neither is ``not reproduced``. Everything else cannot be told.
+The rule (*ours*): a score agrees where it lies inside our 95 % interval, widened by the margin of half a point: it is
+not contradicted. A difference agrees where our whole interval lies within the margin of it, and fails where our whole
+interval lies outside: few runs confirm nothing. A statement "A is better than B" agrees where our whole interval does,
+and fails where our interval lies on the other side or within the margin. What agrees under the honest protocol is
+``within``; what agrees under the paper's procedure alone is ``explained by protocol``; what fails under both is ``not
+reproduced``. Everything else cannot be told.
 """
 
 from __future__ import annotations
@@ -82,9 +84,7 @@ def _judge(claim: Claim, by_protocol: Mapping[str, list[Group]]) -> Judged:
     verdict, reason = _verdict(claim, honest, legacy)
     wanted: tuple[str, ...] = ()
     if verdict == "cannot test" and claim.testable:
-        ours = legacy if honest.value is not None and legacy is not None and legacy.value is None else honest
-        if answer(claim, honest) == "open":
-            ours = honest
+        ours = legacy if legacy is not None and answer(claim, honest) == "no" else honest
         reason, wanted = _missing(claim, ours, by_protocol[ours.protocol], reason)
     return Judged(claim, honest, legacy, verdict, reason, wanted)
 
@@ -139,7 +139,10 @@ def answer(claim: Claim, ours: Ours) -> Answer:
     if ours.value is None:
         return "open"
     if claim.value is not None:
-        return "yes" if ours.low - MARGIN <= claim.value <= ours.high + MARGIN else "no"
+        near = (claim.value - MARGIN, claim.value + MARGIN)
+        if ours.high < near[0] or near[1] < ours.low:
+            return "no"
+        return "yes" if claim.kind == "score" or (near[0] <= ours.low and ours.high <= near[1]) else "open"
     ends = sorted(direction(claim.metric) * end for end in (ours.low, ours.high))
     if ends[0] > 0:
         return "yes"
@@ -159,6 +162,11 @@ def _verdict(claim: Claim, honest: Ours, legacy: Ours | None) -> tuple[Verdict, 
         return "explained by protocol", ""
     if legacy is not None and legacy.value is None:
         return "cannot test", f"the honest protocol disagrees, and the paper's procedure was not run: {legacy.reason}"
+    if second == "open":
+        return (
+            "cannot test",
+            "the honest protocol disagrees, and under the paper's procedure the interval holds both answers",
+        )
     return "not reproduced", ""
 
 

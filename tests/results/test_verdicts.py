@@ -82,6 +82,25 @@ def test_nothing_but_equality_contradicts_a_direction_inside_the_margin():
     assert verdict(claim(kind="difference", value=0.0, right=Side("concat"), legacy=""), same) == "within"
 
 
+def test_a_difference_is_confirmed_by_the_whole_interval_and_never_by_a_wide_one():
+    records = runs(HONEST, {"concat": 0.6, "foal": 0.62})
+    found = RULE.difference(sample(0.62), sample(0.6, "concat"))
+    assert found.high - found.low > 2 * MARGIN
+    one = claim(kind="difference", value=found.value, right=Side("concat"), legacy="")
+    (wide,) = judge([one], records, {})
+    assert wide.verdict == "cannot test" and wide.commands[0].startswith("mer-bench compare foal concat")
+    same = [record(HONEST, m, f, s, 0.6) for m in ("foal", "concat") for f in range(5) for s in HONEST.seeds]
+    for value, expected in ((MARGIN - 1e-9, "within"), (MARGIN + 1e-9, "not reproduced")):
+        assert verdict(dataclasses.replace(one, value=value), same) == expected
+    undecided = [dataclasses.replace(r, protocol=LEGACY) for r in records]
+    both = dataclasses.replace(one, value=found.high + 2 * MARGIN, legacy="legacy")
+    assert verdict(both, records + undecided) == "not reproduced"
+    far = [
+        record(HONEST, m, f, s, x) for m, x in (("foal", 0.9), ("concat", 0.6)) for f in range(5) for s in HONEST.seeds
+    ]
+    assert verdict(dataclasses.replace(both, value=found.value), far + undecided) == "cannot test"
+
+
 def test_what_cannot_be_tested_stays_so_and_shows_ours():
     records = runs(HONEST, {"foal": 0.6})
     (found,) = judge([claim(testable=False, why="other features")], records, {})
