@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +11,14 @@ from mer_bench import recipes
 from mer_bench.cli import options as cli_options
 from mer_bench.data.corpora import register
 from mer_bench.errors import UserError
-from mer_bench.runs import plan
+from mer_bench.runs import Run, plan
 
 if TYPE_CHECKING:
     from mer_bench.cli.lightning import Command
     from mer_bench.cli.options import Options
+
+#: the name of a run's folder
+_KEY = re.compile("[0-9a-f]{16}")
 
 
 def main(argv: list[str]) -> int:
@@ -38,8 +42,39 @@ def main(argv: list[str]) -> int:
             f"mer-bench {command}: {recipe.method} takes one modality and {len(runs)} are offered; "
             f"use --data.modalities '[{runs[0].modalities[0]}]'"
         )
+    if command != "predict":  # it scores nothing
+        refuse_other_run(runs[0], Path(options.ckpt_path))
     evaluate(command, restored(runs[0].recipe, options), options)
     return 0
+
+
+def refuse_other_run(run: Run, checkpoint: Path) -> None:
+    """Score a checkpoint that lies in the folder of a run as that run only: other folds test what it was trained on.
+
+    Raises:
+        UserError: it lies in the folder of another run.
+    """
+    folder = checkpoint.absolute().parent
+    there = folder.parent
+    if folder.name != "checkpoints" or not _KEY.fullmatch(there.name):
+        print(
+            f"{checkpoint}: not in the folder of a run, so the fold that it was trained for is unknown; see that it "
+            f"is fold {run.fold} of {run.protocol.name}, or these scores mean nothing",
+            file=sys.stderr,
+        )
+        return
+    if there.name == run.key[:16]:
+        return
+    told = ""
+    if (there / "config.yaml").is_file():
+        written = recipes.load_yaml(there / "config.yaml")
+        data = written.get("data", {}).get("init_args", {})
+        told = f" ({data.get('protocol')} fold {data.get('fold')} seed {written.get('seed_everything')})"
+    raise UserError(
+        f"{checkpoint}: the checkpoint of another run{told}, asked for is {run.label}; what that was trained on may be "
+        "in this test part. Give every option that it was trained with, such as --data.fold N --seed N "
+        "--trainer.max_epochs N; config.yaml beside it has them"
+    )
 
 
 def restored(recipe: recipes.Recipe, options: Options) -> Command:

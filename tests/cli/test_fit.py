@@ -190,7 +190,7 @@ def test_checkpoints_can_be_looked_at_again(home, capsys):
     assert main(FIT) == 0
     record = read_record(folder() / "record.json")
     checkpoint = ["--ckpt_path", str(folder() / "checkpoints" / "best.ckpt")]
-    names = [*FIT[1:4], *checkpoint]
+    names = [*FIT[1:6], *checkpoint]
     capsys.readouterr()
     assert main(["test", *names]) == 0
     shown = capsys.readouterr().out.splitlines()
@@ -203,8 +203,24 @@ def test_checkpoints_can_be_looked_at_again(home, capsys):
     test = read_predictions(folder() / "predictions.npz")
     at = [every.ids.index(i) for i in test.ids]
     np.testing.assert_allclose(every.outputs["full/emotion"][at], test.outputs["full/emotion"], atol=1e-5)
-    assert main(["test", *FIT[1:4], "--model.method.dim", "7", *checkpoint]) == 2
+    (home / "copied.ckpt").write_bytes(Path(checkpoint[1]).read_bytes())
+    assert main(["test", *FIT[1:6], "--model.method.dim", "7", "--ckpt_path", "copied.ckpt"]) == 2
     assert "do not fit these settings" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_scored_on_its_own_fold_only(home, capsys):
+    assert main([*FIT, "--data.fold", "3", "--no-test"]) == 0
+    best = folder() / "checkpoints" / "best.ckpt"
+    for command in ("test", "validate"):
+        capsys.readouterr()
+        assert main([command, *FIT[1:6], "--ckpt_path", str(best)]) == 2
+        shown = capsys.readouterr()
+        assert "another run (iemocap4 fold 3 seed 0), asked for is" in shown.err and not shown.out
+        assert main([command, *FIT[1:6], "--data.fold", "3", "--ckpt_path", str(best)]) == 0
+        assert "unknown" not in capsys.readouterr().err
+    (home / "copied.ckpt").write_bytes(best.read_bytes())
+    assert main(["validate", *FIT[1:6], "--ckpt_path", "copied.ckpt"]) == 0
+    assert "the fold that it was trained for is unknown" in capsys.readouterr().err
 
 
 def test_records_say_nothing_of_the_machine(home):

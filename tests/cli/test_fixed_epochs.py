@@ -18,6 +18,7 @@ from mer_bench.training.checkpoints import load
 from tests.prepare.fake_mosi_pack import make
 
 EPOCHS = 6
+QUICK = ["--trainer.max_epochs", str(EPOCHS), "--early_stopping.patience", "1", "--model.method.dim", "8"]
 DATA = ["--data.protocol", "mosi_bclstm", "--data.modalities", "[audio, text_cnn]", "--trainer.accelerator", "cpu"]
 
 
@@ -33,8 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fit(*more: str) -> int:
-    quick = ["--trainer.max_epochs", str(EPOCHS), "--early_stopping.patience", "1", "--model.method.dim", "8"]
-    return main(["fit", "mosi_concat", *DATA, *quick, "--runs", "runs", *more])
+    return main(["fit", "mosi_concat", *DATA, *QUICK, "--runs", "runs", *more])
 
 
 def test_the_last_epoch_is_scored(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -66,7 +66,7 @@ def test_the_weights_of_the_last_epoch_are_kept(home: Path) -> None:
 def test_validate_says_that_there_is_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit("--no-test") == 0
     (path,) = home.glob("runs/mosi_bclstm/concat/*/checkpoints/best.ckpt")
-    assert main(["validate", "mosi_concat", *DATA, "--model.method.dim", "8", "--ckpt_path", str(path)]) == 2
+    assert main(["validate", "mosi_concat", *DATA, *QUICK, "--ckpt_path", str(path)]) == 2
     assert "mosi_bclstm has no validation part" in capsys.readouterr().err
 
 
