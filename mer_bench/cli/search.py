@@ -15,7 +15,7 @@ from mer_bench.sweep import winners
 from mer_bench.sweep.file import Sweep
 from mer_bench.sweep.ledger import Ledger
 from mer_bench.sweep.search import Need, Winner, advance
-from mer_bench.sweep.trials import root
+from mer_bench.sweep.trials import discard, root
 from mer_bench.sweep.winners import Family, Key, by_key, families
 
 #: what a child calls
@@ -93,6 +93,8 @@ def _step(sweep: Sweep, found: list[Family], options: argparse.Namespace, launch
 
     def step(need: Need) -> bool:
         pending = {trial.run.key: trial.pending(need.epochs) for trial in need.trials}
+        for trial in need.trials:
+            discard(trial)
         if options.retry:
             for key in pending:
                 ledger.forgive(key)

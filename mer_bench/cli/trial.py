@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mer_bench.data.corpora import register
 from mer_bench.errors import Diverged
@@ -14,9 +14,6 @@ from mer_bench.runs import Run
 from mer_bench.sweep import trials
 from mer_bench.sweep.trials import Outcome
 
-if TYPE_CHECKING:
-    from mer_bench.cli.lightning import Command
-
 
 def work(recipe: Recipe, given: Mapping[str, Any]) -> None:
     """Take a trial to its end, or as many epochs far as `given` says; in a process of its own."""
@@ -25,15 +22,15 @@ def work(recipe: Recipe, given: Mapping[str, Any]) -> None:
     torch.set_num_threads(given["threads"])
     register(given["trust"])
     run = trials.trial_run(recipe, given["runs"])
-    end = run.folder / trials.END
-    outcome = trials.read(end)
+    end, epochs = run.folder / trials.END, given["epochs"]
+    outcome = trials.outcome(run.folder, given["cap"], epochs)
     if outcome is None:
-        outcome = execute(run, given["trust"], given["cap"], given["epochs"])
+        outcome = execute(run, given["trust"], given["cap"], epochs)
         if outcome.status != "stopped":
             trials.write(end, outcome)
             trials.clear(run)
-    if given["epochs"] is not None:
-        trials.write(run.folder / trials.rung(given["epochs"]), outcome)
+    if epochs is not None:
+        trials.write(run.folder / trials.rung(epochs), outcome)
 
 
 def execute(run: Run, trust: tuple[str, ...], cap: int, epochs: int | None) -> Outcome:
@@ -43,13 +40,14 @@ def execute(run: Run, trust: tuple[str, ...], cap: int, epochs: int | None) -> O
         run: the trial.
         trust: packages that its config may name.
         cap: trainable parameters; a larger one is not trained.
-        epochs: where to stop; None means where training ends by itself.
+        epochs: where to stop; None means where training ends by itself. A trial that went further before is not
+            trained: its log says how it stood.
 
     Returns:
         With the status `stopped` if it would have gone on.
     """
     from mer_bench.cli.lightning import instantiate, quiet
-    from mer_bench.training.callbacks import EpochLog, checkpoints, progress
+    from mer_bench.training.callbacks import EpochLog, checkpoints, progress, read_log
     from mer_bench.training.seeds import EpochSeeds
     from mer_bench.training.stopping import StopAfter, StopAtEpoch
 
@@ -63,23 +61,24 @@ def execute(run: Run, trust: tuple[str, ...], cap: int, epochs: int | None) -> O
     parameters = sum(p.numel() for p in command.model.parameters() if p.requires_grad)
     if parameters > cap:
         return Outcome("too_large", None, {}, None, 0, parameters, 0.0)
+    rows = read_log(run.folder / "metrics.csv")[:epochs]
+    if epochs is not None and len(rows) == epochs:
+        return described(run, "stopped", rows, parameters, float(rows[-1]["seconds"]))
     print(f"trial of {run.label}", file=sys.stderr)
-    last = folder / "last.ckpt"
+    last, status = folder / "last.ckpt", ""
     try:
         with quiet():
             command.trainer.fit(command.model, command.datamodule, ckpt_path=str(last) if last.is_file() else None)
     except Diverged:
-        return described(run, command, "diverged")
+        status = "diverged"
     except SystemExit:  # Lightning's answer to Ctrl-C
         raise KeyboardInterrupt from None
-    return described(run, command, "stopped" if stop.cut else "ok")
+    status = status or ("stopped" if stop.cut else "ok")
+    return described(run, status, read_log(run.folder / "metrics.csv"), parameters, command.model.train_seconds)
 
 
-def described(run: Run, command: Command, status: str) -> Outcome:
-    """The best epoch so far, on the validation part."""
-    from mer_bench.training.callbacks import read_log
-
-    log = read_log(run.folder / "metrics.csv")
+def described(run: Run, status: str, log: Sequence[Mapping[str, Any]], parameters: int, seconds: float) -> Outcome:
+    """The best epoch of a log, on the validation part."""
     sign, name = direction(run.protocol.primary), f"val/{run.protocol.primary}"
     scored = [(sign * float(row[name]), row) for row in log if row.get(name) not in (None, "", "nan")]
     best = max(scored, key=lambda pair: pair[0], default=None)  # the first of equals, as the checkpoint of a run
@@ -92,6 +91,6 @@ def described(run: Run, command: Command, status: str) -> Outcome:
         val=val,
         epoch=None if best is None else int(best[1]["epoch"]),
         epochs=len(log),
-        parameters=sum(p.numel() for p in command.model.parameters() if p.requires_grad),
-        seconds=round(command.model.train_seconds, 3),
+        parameters=parameters,
+        seconds=round(seconds, 3),
     )

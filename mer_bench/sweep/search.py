@@ -78,8 +78,7 @@ class Study:
         if name not in self._made:
             self._made[name] = self._make(number, draw, narrowed)
         made = self._made[name]
-        outcome = made.outcome()
-        smaller = self.search.narrower(draw) if outcome is not None and outcome.status == "too_large" else None
+        smaller = self.search.narrower(draw) if made.too_large() else None
         return made if smaller is None else self.trial(number, smaller, narrowed=True)
 
     def _make(self, number: int, draw: Draw, narrowed: bool) -> Trial:
@@ -89,7 +88,7 @@ class Study:
         for key, value in {**chosen, **settings}.items():
             recipes.set_dotted(full, key, value)
         run = trial_run(dataclasses.replace(self.recipe, settings=full), root(self.runs))
-        return Trial(number, draw, settings, run, narrowed)
+        return Trial(number, draw, settings, run, self.search.cap, narrowed)
 
     def state(self) -> Need | list[tuple[Trial, Outcome]]:
         """What has to be done next, or every trial with its outcome."""

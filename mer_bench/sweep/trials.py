@@ -2,7 +2,8 @@
 
 A trial lies in `<runs>/trials/<protocol>/<method>/<key>-<code>/`: its key as any run's, and the hash of the code, so
 that trials of other code are not looked at. `rung-<epochs>.json` says how it stood after so many epochs, `trial.json`
-how it ended.
+how it ended. Searches with other draws, rungs or another cap share trials: a rung is judged by that many epochs,
+however far the trial went, and a trial is too large for the cap of the search that looks.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class Trial:
         draw: values by axis, narrowed where they had to be.
         settings: what it means for the method, by dotted setting.
         run: where it is.
+        cap: trainable parameters that the search allows.
         narrowed: the draw had more parameters than the cap, and has a smaller width.
     """
 
@@ -73,19 +75,58 @@ class Trial:
     draw: Draw
     settings: Mapping[str, Any]
     run: Run
+    cap: int
     narrowed: bool = False
 
     def outcome(self) -> Outcome | None:
         """How it ended; None before."""
-        return read(self.run.folder / END)
+        return outcome(self.run.folder, self.cap, None)
 
     def standing(self, epochs: int) -> Outcome | None:
         """How it stood after so many epochs, or ended before; None if neither."""
-        return self.outcome() or read(self.run.folder / rung(epochs))
+        return outcome(self.run.folder, self.cap, epochs)
+
+    def too_large(self) -> bool:
+        """Whether it left word of more parameters than the cap."""
+        return any(found.parameters > self.cap for found in map(read, _left(self.run.folder)) if found is not None)
 
     def pending(self, epochs: int | None) -> Run:
         """The run that takes it so far, or (None) to its end."""
         return dataclasses.replace(self.run, result=END if epochs is None else rung(epochs))
+
+
+def outcome(folder: Path, cap: int, epochs: int | None) -> Outcome | None:
+    """How a trial ended, or stood after so many epochs, for a search with this cap; None where it has to be run.
+
+    Args:
+        folder: of the trial.
+        cap: trainable parameters.
+        epochs: of the rung; None means the end.
+    """
+    left = [END] if epochs is None else [rung(epochs), END]
+    return next((found for name in left if (found := _judged(read(folder / name), cap, epochs)) is not None), None)
+
+
+def _judged(found: Outcome | None, cap: int, epochs: int | None) -> Outcome | None:
+    """What counts of an outcome: whoever left it may have had another cap, or have gone further."""
+    if found is None:
+        return None
+    if found.parameters > cap:
+        return Outcome("too_large", None, {}, None, 0, found.parameters, 0.0)
+    needed = found.epochs + (found.status == "diverged")  # in the epoch after those that it has
+    return None if found.status == "too_large" or (epochs is not None and needed > epochs) else found
+
+
+def discard(trial: Trial) -> None:
+    """Remove what does not count for this search but stands where its result will: a smaller cap, a later epoch."""
+    for path in _left(trial.run.folder):
+        epochs = None if path.name == END else int(path.stem.removeprefix("rung-"))
+        if _judged(read(path), trial.cap, epochs) is None:
+            path.unlink(missing_ok=True)
+
+
+def _left(folder: Path) -> list[Path]:
+    return [folder / END, *sorted(folder.glob("rung-*.json"))]
 
 
 def rung(epochs: int) -> str:
