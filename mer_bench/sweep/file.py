@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from mer_bench import recipes
+from mer_bench.data.corpora import corpora, find_protocol
 from mer_bench.errors import UserError, did_you_mean
 from mer_bench.sweep import space
 from mer_bench.sweep.space import Search
@@ -107,6 +108,7 @@ def read(name: str) -> Sweep:
     varied = [key for key, values in grid.items() if len(values) != 1]
     if search is not None and varied:
         raise UserError(f"{path}: set.{varied[0]} is a grid; with a search, give one value, or put it into the space")
+    _refuse_unknown(content, path)
     return Sweep(
         name=path.stem,
         protocols=tuple(_texts(content, "protocols", path)),
@@ -141,6 +143,21 @@ def methods(names: Iterable[str], where: Path) -> list[str]:
             raise UserError(f"{where}: no method or group named {name!r}; {did_you_mean(name, (*cards, *groups))}")
         found |= dict.fromkeys(groups.get(name, [name]))
     return list(found)
+
+
+def _refuse_unknown(content: Mapping[str, Any], path: Path) -> None:
+    """Stop where something is said of a protocol or corpus that is none, and would not be heeded."""
+    said = {"protocols": _texts(content, "protocols", path)}
+    said |= {key: list(_mapping(content, key, path)) for key in ("modalities", "features")}
+    for place, names in said.items():
+        for name in names:
+            try:
+                find_protocol(str(name))
+            except UserError as error:
+                raise UserError(f"{path}: {place}: {error}") from None
+    for corpus in _mapping(content, "files", path):
+        if corpus not in corpora():
+            raise UserError(f"{path}: files: no corpus named {corpus!r}; {did_you_mean(str(corpus), corpora())}")
 
 
 def _features(content: Mapping[str, Any], path: Path) -> dict[str, tuple[FeatureSet, ...]]:

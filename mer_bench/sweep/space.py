@@ -157,7 +157,7 @@ def read(given: Any, path: Path) -> Search:
         sampler=given.get("sampler", Search.sampler),
         seed=given.get("seed", Search.seed),
         cap=given.get("cap", Search.cap),
-        halve=tuple(given.get("halve", Search.halve)),
+        halve=_epochs(given.get("halve", Search.halve), where),
         axes=_axes(given.get("space", COMMON), path),
     )
     for name, least in (("draws", 1), ("seed", 0), ("cap", 1)):
@@ -165,9 +165,14 @@ def read(given: Any, path: Path) -> Search:
             raise UserError(f"{where}.{name} is {getattr(search, name)!r}; expected a whole number from {least}")
     if search.sampler not in SAMPLERS:
         raise UserError(f"{where}.sampler: {search.sampler!r}; {did_you_mean(str(search.sampler), SAMPLERS)}")
-    if not all(_whole(epoch, 1) for epoch in search.halve) or list(search.halve) != sorted(set(search.halve)):
-        raise UserError(f"{where}.halve is {list(search.halve)}; expected epochs in rising order, such as [10]")
     return search
+
+
+def _epochs(given: Any, where: str) -> tuple[int, ...]:
+    valid = isinstance(given, list | tuple) and all(_whole(epoch, 1) for epoch in given)
+    if not valid or list(given) != sorted(set(given)):
+        raise UserError(f"{where}.halve is {given!r}; expected a list of epochs in rising order, such as [10], or []")
+    return tuple(given)
 
 
 def _axes(given: Any, path: Path) -> tuple[Axis, ...]:

@@ -27,7 +27,7 @@ from mer_bench.runs import plan
 from mer_bench.sweep.file import FeatureSet, Sweep
 from mer_bench.sweep.plan import Pair, base, each_pair, texts
 from mer_bench.sweep.search import Study, Winner, has_axes
-from mer_bench.sweep.space import Search
+from mer_bench.sweep.space import Search, targets
 from mer_bench.sweep.trials import clear, root
 
 Key = tuple[str, str, FeatureSet]
@@ -103,6 +103,7 @@ def families(
         fixed = {**pair.settings, **{key: value for key, (value,) in sweep.grid.items()}}
         recipe = recipes.resolve(base(pair), [*texts(fixed), *given])
         fixed |= {key: recipes.parse_value(text) for key, text in given}
+        _refuse_drawn(sweep.search, recipe, fixed)
         for run in plan(recipe, root(runs)):
             where = pair.protocol.name, run.file.content_sha256
             if where not in blocks:  # the same for every method
@@ -142,6 +143,26 @@ def refuse_unsearchable(pair: Pair) -> None:
             f"{protocol.name} has the same people in all parts, so a search would choose on those it is tested on; "
             "leave it out of the sweep"
         )
+
+
+def _refuse_drawn(search: Search, recipe: Recipe, fixed: Mapping[str, Any]) -> None:
+    """Stop before anything is trained where a setting is both given and searched.
+
+    Raises:
+        UserError: naming setting and axis.
+    """
+    drawn = {_plain(name): axis.name for axis in search.axes for name in targets(axis.name, recipe)}
+    for key in fixed:
+        if axis := drawn.get(_plain(key)):
+            raise UserError(
+                f"{key} is given (`set` or the command line), and search.space.{axis} draws it for {recipe.method}; "
+                f"leave it out, or give search.space without {axis}"
+            )
+
+
+def _plain(key: str) -> str:
+    """A dotted setting in one spelling: `init_args` may be left out."""
+    return key.replace(".init_args.", ".")
 
 
 def _family(

@@ -14,6 +14,9 @@ from tests.sweep.cases import SWEEP
     [
         ("protocols: [iemocap4]\nmethods: [foul]\n", "no method or group named 'foul'; did you mean foal"),
         ("protocols: [iemocap5]\nmethods: [foal]\n", "no protocol named 'iemocap5'"),
+        ("protocols: [iemocap4]\nmethods: [foal]\nmodalities: {iemocap: [audio]}\n", "s.yaml: modalities: no protocol"),
+        ("protocols: [iemocap4]\nmethods: [foal]\nfeatures: {iemocap44: {file: a}}\n", "did you mean iemocap4"),
+        ("protocols: [iemocap4]\nmethods: [foal]\nfiles: {iemocap4: a.h5}\n", "no corpus named 'iemocap4'"),
         ("protocol: [iemocap4]\nmethods: [foal]\n", "unknown key 'protocol'; did you mean protocols"),
         ("protocols: [iemocap4]\nmethods: [foal]\nseeds: [one]\n", "seeds must be a list of whole numbers"),
         ("protocols: []\nmethods: [foal]\n", "protocols must be a list of names"),

@@ -151,7 +151,15 @@ def test_too_many_parameters_narrow_the_draw(home):
     def strict(need: Need) -> bool:
         for trial in need.trials:
             fits = trial.draw["width"] <= 0.5
-            outcome = Outcome("ok" if fits else "too_large", value(trial, 1) if fits else None, {}, 0, 1, 9, 0.0)
+            outcome = Outcome(
+                "ok" if fits else "too_large",
+                value(trial, 1) if fits else None,
+                {},
+                0,
+                1,
+                9 if fits else 3_000_000,
+                0.0,
+            )
             trials.write(trial.run.folder / trials.END, outcome)
         return False
 
@@ -159,6 +167,68 @@ def test_too_many_parameters_narrow_the_draw(home):
     for best in ended.winners.values():
         assert all(trial.draw["width"] <= 0.5 for trial, _ in best.finished)
         assert any(entry["narrowed"] for entry in best.trials)
+
+
+def test_trials_of_another_search_are_judged_by_the_own_rung(home):
+    """All went to their end for somebody else: who wins is what a search of its own would have said."""
+    alone = advance(studies(runs="alone"), pretend)
+    shared = studies()
+    pretend(Need([study.trial(i, study.search.draw(i)) for study in shared for i in range(8)], None))
+
+    def from_the_log(need: Need) -> bool:
+        assert need.epochs == 2
+        return pretend(need)
+
+    ended = advance(shared, from_the_log)
+    for i, best in alone.winners.items():
+        assert ended.winners[i].ledger == best.ledger
+
+
+def test_a_trial_that_diverges_later_still_stood_at_its_rung(home):
+    (study,) = studies(folds="[0]")
+    whole = advance([study], pretend).winners[0]
+    trials.write(whole.trial.run.folder / trials.END, Outcome("diverged", None, {}, None, 5, 100, 1.0))
+    again = advance([study], pretend).winners[0]
+    assert again.trial != whole.trial
+    assert sum(outcome.status != "stopped" for _, outcome in again.finished) == 4  # the half is the same
+    assert trials.outcome(whole.trial.run.folder, 99, None).status == "too_large"
+    (whole.trial.run.folder / trials.rung(2)).unlink()
+    assert whole.trial.standing(5) is None and whole.trial.standing(6).status == "diverged"
+
+
+def test_a_cap_is_held_against_what_other_searches_left(home):
+    """Trained under a larger cap: narrowed here. Refused under a smaller one: run here."""
+
+    def sized(need: Need) -> bool:
+        for trial in need.trials:
+            trials.discard(trial)
+            size = round(1_000_000 * trial.draw["width"])
+            fits = size <= trial.cap
+            outcome = Outcome("ok" if fits else "too_large", value(trial, 1) if fits else None, {}, 0, fits, size, 0.0)
+            assert not (trial.run.folder / trials.END).exists()
+            trials.write(trial.run.folder / trials.END, outcome)
+        return False
+
+    small, large = ({"search": f"draws: 8, halve: [], cap: {cap}", "folds": "[0]"} for cap in (600_000, 5_000_000))
+    first = {runs: advance(studies(**given, runs=runs), sized) for runs, given in (("a", small), ("b", large))}
+    other = {runs: advance(studies(**given, runs=runs), sized) for runs, given in (("b", small), ("a", large))}
+    assert first["a"].winners[0].ledger == other["b"].winners[0].ledger
+    assert first["b"].winners[0].ledger == other["a"].winners[0].ledger
+    assert all(outcome.parameters <= 600_000 for _, outcome in other["b"].winners[0].finished)
+
+
+def test_a_rung_is_written_from_the_log_of_a_trial_that_went_further(home):
+    (study,) = studies("draws: 1, halve: []", folds="[0]")
+    trial = study.trial(0, study.search.draw(0))
+    given = {"threads": 1, "trust": (), "runs": str(Path("runs/trials")), "cap": 2_000_000}
+    work(trial.run.recipe, {**given, "epochs": 2})
+    straight = trials.read(trial.run.folder / trials.rung(2))
+    work(trial.run.recipe, {**given, "epochs": None})
+    (trial.run.folder / trials.rung(2)).unlink()
+    for epochs in (1, 2):  # the checkpoint is gone, so training again would take all epochs
+        work(trial.run.recipe, {**given, "epochs": epochs})
+    assert trial.standing(2) == straight and straight.status == "stopped"
+    assert trial.standing(1).epochs == 1 and trial.outcome().epochs == 3
 
 
 def test_a_study_whose_trials_fail_is_named_and_stops_no_other(home):
@@ -316,6 +386,7 @@ def test_a_searched_config_serves_its_folds_only(home):
         ("draws: 0", "draws is 0; expected a whole number from 1"),
         ("sampler: grid", "sampler: 'grid'"),
         ("halve: [5, 2]", "epochs in rising order"),
+        ("halve: 10", "halve is 10; expected a list of epochs"),
         ("space: {lr: {log: [1, 2]}}", "expected a dotted setting"),
         ("space: {model.optimizer.lr: {log: [0, 2]}}", "expected the lower and the upper bound"),
         ("space: {model.optimizer.lr: {normal: [0, 2]}}", "expected one of log, uniform, choice, scale"),
@@ -326,6 +397,17 @@ def test_bad_searches(home, search, message):
     with pytest.raises(UserError) as error:
         read("s.yaml")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["model.optimizer.lr", "model.optimizer.init_args.lr", "model.method.dim"])
+def test_what_is_given_is_not_drawn_too(home, key):
+    content = SWEEP.format(methods="concat", search="draws: 2", folds="[0]")
+    Path("s.yaml").write_text(content.replace("trainer.max_epochs: 3", f"{key}: 1"))
+    with pytest.raises(UserError, match=rf"{key} is given.*search\.space\."):
+        families(read("s.yaml"), "runs")
+    Path("s.yaml").write_text(content)
+    with pytest.raises(UserError, match="the command line"):
+        families(read("s.yaml"), "runs", [(key, "1")])
 
 
 def test_looking_at_a_search_writes_nothing(home, capsys):
