@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from mer_bench.metrics.definitions import METRICS, direction, split
 from mer_bench.results.consolidate import used_features
 from mer_bench.results.facts import ProtocolFacts
-from mer_bench.results.grids import row_name
+from mer_bench.results.grids import given, row_name
 from mer_bench.results.loading import Loaded
 from mer_bench.results.measured import superseded
 from mer_bench.results.model import (
@@ -84,7 +84,8 @@ def _page(
         == (first.protocol.name, first.protocol.hash, first.data)
         and set(r.modalities) <= set(first.modalities)
     ]
-    features = sorted({f for r in same for f in used_features(r)}, key=lambda f: f.modality)
+    order = given(same, first.modalities)
+    features = sorted({f for r in same for f in used_features(r)}, key=lambda f: order.index(f.modality))
     parts = sorted({part for r in same for part in r.items})
     sizes = {part: [r.items[part] for r in same if part in r.items] for part in parts}
     protocol = first.protocol

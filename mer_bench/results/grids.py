@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from mer_bench.errors import UserError
@@ -14,6 +15,19 @@ from mer_bench.results.statistics.estimates import Array
 def used(record: Record) -> tuple[str, ...]:
     """Modalities of a run, sorted."""
     return tuple(sorted(record.modalities))
+
+
+def given(records: Iterable[Record], modalities: tuple[str, ...]) -> tuple[str, ...]:
+    """A feature set in the order in which most runs were given it; as it is where there are none.
+
+    The order belongs to the settings of a run: who repeats one with another order makes another row.
+    """
+    orders = Counter(
+        tuple(feature.modality for feature in record.features)
+        for record in records
+        if used(record) == tuple(sorted(modalities)) and len(record.features) == len(modalities)
+    )
+    return max(sorted(orders), key=lambda order: orders[order], default=modalities)
 
 
 def row_name(key: Key) -> str:

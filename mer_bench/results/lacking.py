@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from mer_bench import recipes
 from mer_bench.data.corpora import protocols
 from mer_bench.results.claims import Claim, Side
+from mer_bench.results.grids import given
 from mer_bench.results.measured import Group
 
 #: shipped sweeps that were written for claims
@@ -31,7 +32,7 @@ def lacking(claim: Claim, protocol: str, found: Sequence[Group]) -> tuple[str, t
             absent.append(side)
     if not absent:
         return "", ()
-    return f"under {protocol} {', '.join(parts)}", commands(protocol, absent, _offered(found))
+    return f"under {protocol} {', '.join(parts)}", commands(protocol, absent, found)
 
 
 def _planned(protocol: str) -> int | None:
@@ -56,22 +57,24 @@ def _offered(found: Iterable[Group]) -> tuple[str, ...]:
     return max(sets, key=lambda names: (len(names), names), default=())
 
 
-def commands(protocol: str, sides: Sequence[Side], offered: Sequence[str]) -> tuple[str, ...]:
-    """A shipped sweep that has all of them, else one run of each."""
+def commands(protocol: str, sides: Sequence[Side], found: Sequence[Group]) -> tuple[str, ...]:
+    """A shipped sweep that has all of them, else one run of each, its inputs in the order of those there are."""
     for name, content in sweeps().items():
         if protocol in content.get("protocols", ()) and {side.method for side in sides} <= set(content["methods"]):
             return (f"mer-bench sweep {name}",)
     known = protocols().get(protocol)
     if known is None:
         return ()
+    offered = _offered(found)
+    records = [entry.record for group in found for grid in group.grids.values() for entry in grid.values()]
     return tuple(
         f"mer-bench fit {known.corpus}_{side.method} --data.protocol {protocol}"
-        f"{_inputs(side.modalities or _all(side.method, offered))} --data.fold FOLD --seed SEED"
+        f"{_inputs(given(records, side.modalities or _all(side.method, offered)))} --data.fold FOLD --seed SEED"
         for side in sides
     )
 
 
-def _all(method: str, offered: Sequence[str]) -> Sequence[str]:
+def _all(method: str, offered: tuple[str, ...]) -> tuple[str, ...]:
     """What a method would be run on where a claim does not say; one for single modalities takes each by itself."""
     path = recipes.find(method, "method")
     card = {} if path is None else recipes.merge_files(recipes.chain(path)).get("card", {})

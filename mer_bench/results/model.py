@@ -213,7 +213,7 @@ class BoardPage:
     Attributes:
         name: of its page, without ending.
         protocol: what is compared.
-        features: the feature set.
+        features: the feature set, in the order in which most runs were given it.
         data: fingerprint of the feature file.
         scales: of every metric.
         items: number of items by part, smallest and largest over the folds.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mer_bench.results.bands import out_of_band
 from mer_bench.results.facts import ProtocolFacts
-from mer_bench.results.grids import grids_of, row_name, samples_of, used
+from mer_bench.results.grids import given, grids_of, row_name, samples_of, used
 from mer_bench.results.rows import Row, Verdicts, make_row
 from mer_bench.results.samples import Entry, Grid, Key, design
 from mer_bench.results.schema import Record
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mer_bench.metrics.clusters import ClusterStatistics
 
 REFERENCE = "concat"
+_LAST = "9999"  # after every date
 CONFIRMATORY = ("foal", "iccl", "jmt", "mmtransmt")
 #: controls that are no methods: they show what a score means and are never ranked
 CONTROLS = frozenset({"majority", "shuffled", "unimodal"})
@@ -133,7 +134,7 @@ def make_table(
         for key, sample in honest.items()
         if key[1] == modalities and key[0] not in CONTROLS and first.variant != "paper"
     }
-    reference, ambiguous = _reference(honest, modalities)
+    reference, ambiguous = _reference(honest, grids, modalities)
     differences = {
         key: rule.difference(sample, samples[reference])
         for key, sample in honest.items()
@@ -170,12 +171,29 @@ def _honest(grid: Grid, stale: Collection[str]) -> bool:
     )
 
 
-def _reference(samples: Iterable[Key], modalities: tuple[str, ...]) -> tuple[Key | None, list[str]]:
-    """The one complete reference row; none where there are several settings of it."""
+def _reference(
+    samples: Iterable[Key], grids: Mapping[Key, Grid], modalities: tuple[str, ...]
+) -> tuple[Key | None, list[str]]:
+    """The complete reference row that differences are to; of several, the one that a later one cannot displace.
+
+    That is the one given its inputs in the order of most runs, then the one that was begun first: nothing that depends
+    on scores. Which was taken is said on the page.
+    """
     found = [key for key in samples if key[:2] == (REFERENCE, modalities)]
-    if len(found) > 1:
-        return None, [f"{REFERENCE}: {len(found)} complete rows with different settings; no differences are shown"]
-    return (found[0] if found else None), []
+    if len(found) < 2:
+        return (found[0] if found else None), []
+    order = given((entry.record for grid in grids.values() for entry in grid.values()), modalities)
+
+    def place(key: Key) -> tuple[bool, str, Key]:
+        records = [entry.record for entry in grids[key].values()]
+        mine = tuple(feature.modality for feature in records[0].features)
+        return mine != order, min(record.finished_utc or _LAST for record in records), key
+
+    first = min(found, key=place)
+    return first, [
+        f"{REFERENCE}: {len(found)} complete rows with different settings; differences are to {row_name(first)}, which "
+        "has its inputs in the order of most runs, or was there first"
+    ]
 
 
 def _tested(differences: Mapping[Key, Difference], modalities: tuple[str, ...]) -> dict[Key, Tested]:

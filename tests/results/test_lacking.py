@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import random
 import re
@@ -124,7 +125,9 @@ def test_what_is_there_is_counted_and_the_rest_asked_for():
     (found,) = judge([claim], records, {})
     assert found.reason == "under iemocap4 mult on text + audio has 0 of 25 runs"
     (command,) = found.commands
-    assert "fit iemocap_mult --data.protocol iemocap4 --data.modalities '[text, audio]' --data.fold FOLD" in command
+    assert "fit iemocap_mult --data.protocol iemocap4 --data.modalities '[audio, text]' --data.fold FOLD" in command
+    turned = [dataclasses.replace(r, features=r.features[::-1]) for r in records]
+    assert "--data.modalities '[text, audio]' " in judge([claim], turned, {})[0].commands[0], "as the runs there are"
     (found,) = judge([claim], [r for r in records if r.fold], {})
     assert "gated has 20 of 25 runs, mult" in found.reason and len(found.commands) == 2
     assert lacking(claim, "iemocap4", [])[1][0].endswith("iemocap4 --data.fold FOLD --seed SEED")

@@ -172,6 +172,13 @@ def test_the_model_is_what_the_records_say():
     assert page.items == {"train": (300,), "test": (100,)}
 
 
+def test_the_line_that_reproduces_names_the_inputs_in_the_order_of_the_runs():
+    for features in ((AUDIO, TEXT), (TEXT, AUDIO)):
+        page = html.unescape(only_page(runs("concat", [[0.5, 0.5]] * 3, features=features)))
+        inputs = ", ".join(feature.modality for feature in features)
+        assert f"--data.protocol iemocap4 --data.modalities '[{inputs}]' --data.fold FOLD --seed SEED`" in page
+
+
 def test_the_page_says_in_words_what_is_known():
     sure = runs("gated", [[0.7, 0.701]] * 3, items=SIZES) + runs("concat", [[0.6, 0.601]] * 3, items=SIZES)
     sure += runs("mult", [[0.5, 0.501]] * 3, items=SIZES) + runs("tfn", [[0.5, 0.7]] * 3, items=SIZES)

@@ -241,11 +241,27 @@ def test_unplanned_seeds_are_left_out_and_named():
     assert "seed 7: the protocol does not plan" in table.problems[0]
 
 
-def test_two_settings_of_the_reference_are_no_reference():
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"settings": "lr=1", "finished_utc": "2026-03-01T00:00:00Z"},
+        {"settings": "turned", "modalities": ("text", "audio"), "finished_utc": "2025-01-01T00:00:00Z"},
+    ],
+)
+def test_of_two_settings_of_the_reference_the_one_that_was_there_stays(later):
+    """A later row, and one with the inputs in another order than the others, takes no difference from anyone."""
     where = protocol()
-    table, rows = only(runs(where) + runs(where, {"concat": 0.7}, settings="lr=1"))
-    assert all(row.difference is None for row in rows.values())
-    assert any("2 complete rows with different settings" in problem for problem in table.problems)
+    mine = runs(where, finished_utc="2026-02-01T00:00:00Z")
+    before = {(row.method.slug, row.settings): row.difference for row in (only(mine)[0]).rows}
+    table, _ = only(mine + runs(where, {"concat": 0.7}, **later))
+    assert {
+        (row.method.slug, row.settings): row.difference
+        for row in table.rows
+        if (row.method.slug, row.settings) in before
+    } == before
+    (problem,) = table.problems
+    assert "2 complete rows with different settings; differences are to concat (audio, text" in problem
+    assert f"settings {sha('concat', '')[:8]}" in problem
 
 
 def test_two_settings_of_a_seed_method_are_exploratory():

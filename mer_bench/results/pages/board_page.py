@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from mer_bench.results.facts import ProtocolFacts
 from mer_bench.results.markdown import DASH, code, count, table, text
 from mer_bench.results.model import BoardPage, BoardTable
 from mer_bench.results.pages import rows_table, short, words
@@ -76,13 +75,18 @@ def _facts(page: BoardPage) -> str:
         f"weights: {'; '.join(_SELECTION[rule] for rule in rules) or DASH}",
         f"items: {sizes or DASH}",
         f"protocol {code(protocol.hash)}, feature file {code(page.data[:16])}, newest record {page.newest or DASH}",
-        f"to reproduce: `{_command(protocol)}`",
+        f"to reproduce: `{_command(page)}`",
     ]
     return "".join(f"- {line}\n" for line in lines)
 
 
-def _command(protocol: ProtocolFacts) -> str:
-    return f"mer-bench fit {protocol.corpus}_METHOD --data.protocol {protocol.name} --data.fold FOLD --seed SEED"
+def _command(page: BoardPage) -> str:
+    """With the modalities in the order of the runs: another order would make another row."""
+    protocol, inputs = page.protocol, ", ".join(feature.modality for feature in page.features)
+    return (
+        f"mer-bench fit {protocol.corpus}_METHOD --data.protocol {protocol.name} --data.modalities '[{inputs}]' "
+        "--data.fold FOLD --seed SEED"
+    )
 
 
 def _features(page: BoardPage) -> str:
