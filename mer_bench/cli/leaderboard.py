@@ -39,7 +39,11 @@ def main(argv: list[str]) -> int:
     loaded = load(records)
     if options.features is not None:
         atomic.make_folder(out)
-        atomic.write(out / leakage_summary.NAME, leakage_summary.summarise(options.features, loaded.records).encode())
+        place = out / leakage_summary.NAME
+        content, missed = leakage_summary.summarise(options.features, loaded.records, place)
+        atomic.write(place, content.encode())
+        for line in missed:
+            print(f"leakage not looked at: {line}", file=sys.stderr)
     if not loaded.records and not loaded.left_out and not options.check:
         raise UserError(f"no record.json below {records}; `mer-bench fit` leaves one for each finished run")
     current = [record for record in loaded.records if record.run_key not in loaded.stale]

@@ -16,23 +16,64 @@ from mer_bench.results.schema import Record
 NAME = "leakage.json"
 
 
-def summarise(features: Path, records: Iterable[Record]) -> str:
+def summarise(features: Path, records: Iterable[Record], there: Path) -> tuple[str, list[str]]:
     """Counts for every protocol and feature file of the records; no id, no name.
 
     Args:
         features: folder with the feature files.
-        records: real ones; files that are not in the folder are left out, and named by the caller.
+        records: synthetic ones are passed over.
+        there: what was found earlier; an entry whose file is not in the folder is kept, if a record has its protocol,
+            with the same hash, and its data.
 
     Returns:
-        The content of `leakage.json`.
+        The content of `leakage.json`, and what was not looked at now, one sentence each.
 
     Raises:
-        UserError: the folder is not there.
+        UserError: the folder is not there, or the earlier file is not what this function writes.
     """
-    wanted = {(r.data_fingerprint, r.protocol.name) for r in records if not r.synthetic}
     files = by_content(features)
-    found = [_protocol(files[data], name) for data, name in sorted(wanted) if data in files and name in protocols()]
-    return json.dumps(found, indent=1, sort_keys=True) + "\n"
+    wanted = {(r.data_fingerprint, r.protocol.name, r.protocol.hash) for r in records if not r.synthetic}
+    kept = {place: one for one in _read(there) if (place := (one["data"], one["protocol"], one["hash"])) in wanted}
+    known, missed, found = protocols(), list[str](), dict[tuple[str, str, str], dict[str, Any]]()
+    for place in sorted(wanted):
+        data, name, _ = place
+        if data in files and name in known:
+            found[data, name, known[name].hash] = _protocol(files[data], name)
+            continue
+        state = "what was found earlier is kept" if place in kept else "nothing is known of it"
+        missed.append(f"{name} with feature file {data[:16]}: {state}")
+        found |= {place: kept[place]} if place in kept else {}
+    return json.dumps([found[place] for place in sorted(found)], indent=1, sort_keys=True) + "\n", missed
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """Entries of the file; none without it.
+
+    Raises:
+        UserError: it is not what `summarise` writes.
+    """
+    if not path.is_file():
+        return []
+    try:
+        entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        for one in entries:
+            _rows(one)
+            if not all(isinstance(one[key], str) for key in ("protocol", "data", "hash")):
+                raise TypeError("no name")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path}: not a summary of leakage ({error!r}); move it away and make it with --features"
+        ) from None
+    return entries
+
+
+def _rows(one: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (text(one["protocol"]), code(one["data"][:16]), text(parts), text(what), _range(low, high))
+        for parts, counts in sorted(one["shared"].items())
+        for what, (low, high) in sorted(counts.items())
+        if high
+    ]
 
 
 def _protocol(file: Any, name: str) -> dict[str, Any]:
@@ -71,16 +112,7 @@ def section(path: Path) -> str:
     """
     if not path.is_file():
         return ""
-    try:
-        rows = [
-            (text(one["protocol"]), code(one["data"][:16]), text(parts), text(what), _range(low, high))
-            for one in json.loads(path.read_text(encoding="utf-8"))
-            for parts, counts in sorted(one["shared"].items())
-            for what, (low, high) in sorted(counts.items())
-            if high
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: not a summary of leakage ({error!r}); make it again with --publish") from None
+    rows = [row for one in _read(path) for row in _rows(one)]
     words = (
         "## What the parts share\n\nItems of the later part, smallest and largest number over the folds; what is not "
         "listed is zero. Identical texts are sentences that people say again; identical in every modality, or a "

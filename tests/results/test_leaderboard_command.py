@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from mer_bench.cli.leaderboard import main
 from mer_bench.errors import UserError
+from mer_bench.merh5 import FeatureFile
 from mer_bench.results import loading, markdown
 from mer_bench.results.building import build
 from mer_bench.results.cluster_files import checked_sums
@@ -235,8 +236,6 @@ def split_run(folder: Path, method: str, seed: int, **changes):
 
 
 def test_what_is_published_gives_the_same_tables_and_no_name(features, tmp_path, monkeypatch, capsys, current):
-    from mer_bench.merh5 import FeatureFile
-
     monkeypatch.chdir(tmp_path)
     data = FeatureFile(features / "iemocap.h5").content_sha256
     for seed in SPLIT.seeds:
@@ -282,12 +281,12 @@ def test_leakage_is_summed_up_without_a_name(features, tmp_path, monkeypatch, cu
     """Against counting by hand: how many test items have the features of a training item."""
     from mer_bench.data.corpora import find_protocol
     from mer_bench.data.splits import make_split
-    from mer_bench.merh5 import FeatureFile
     from mer_bench.results.leakage_summary import section, summarise
 
     file = FeatureFile(features / "iemocap.h5")
     records = table_of({"concat": 0.5}, data_fingerprint=file.content_sha256)
-    content = summarise(features, records)
+    content, missed = summarise(features, records, tmp_path / "leakage.json")
+    assert not missed
     assert not any(name in content for name in (*file.ids, *set(file.group("speaker"))))
     ((one,),) = [json.loads(content)]
     protocol, info = find_protocol("iemocap4"), file.modalities["audio"]
@@ -310,3 +309,23 @@ def test_leakage_is_summed_up_without_a_name(features, tmp_path, monkeypatch, cu
         main([])
     with pytest.raises(UserError, match="no such folder"):
         main(["--features", "nowhere"])
+
+
+def test_who_has_one_feature_file_erases_nothing_of_the_others(features, tmp_path, monkeypatch, capsys, current):
+    monkeypatch.chdir(tmp_path)
+    put(Path("runs"), table_of({"concat": 0.5}, data_fingerprint=FeatureFile(features / "iemocap.h5").content_sha256))
+    put(Path("runs"), table_of({"foal": 0.5}, data_fingerprint="b" * 64))
+    put(Path("runs"), table_of({"gated": 0.5}, data_fingerprint="c" * 64))
+    other = {"data": "b" * 64, "folds": 3, "hash": PROTOCOL.hash, "protocol": PROTOCOL.name,
+             "shared": {"train and test": {"speaker in both": [1, 2]}}}  # fmt: skip
+    old = other | {"hash": "0" * 16, "data": "c" * 64}
+    gone = other | {"data": "d" * 64}
+    Path("board").mkdir()
+    Path("board/leakage.json").write_text(json.dumps([other, old, gone]))
+    assert main(["--features", str(features)]) == 0
+    said = capsys.readouterr().err
+    assert f"feature file {'b' * 16}: what was found earlier is kept" in said
+    assert f"feature file {'c' * 16}: nothing is known of it" in said
+    found = json.loads(Path("board/leakage.json").read_text())
+    assert len(found) == 2 and other in found
+    assert "speaker in both" in Path("board/datasets.md").read_text()
