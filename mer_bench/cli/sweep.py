@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from mer_bench import recipes
@@ -12,11 +13,16 @@ from mer_bench.cli import options as cli_options
 from mer_bench.cli.engines import TARGET, launch
 from mer_bench.data.corpora import register
 from mer_bench.errors import UserError
-from mer_bench.sweep.agenda import recorded
+from mer_bench.runs import Run
+from mer_bench.sweep.agenda import given_up, recorded
 from mer_bench.sweep.engine import interrupted_message
 from mer_bench.sweep.ledger import Ledger
 from mer_bench.sweep.plan import Plan, make_plan, read
+from mer_bench.sweep.progress import see_log
 from mer_bench.sweep.status import conflicts, report
+
+#: given-up runs that are named at the end
+_MOST = 10
 
 
 def main(argv: list[str]) -> int:
@@ -124,8 +130,22 @@ def work(plan: Plan, options: argparse.Namespace) -> int:
         print(interrupted_message(done, len(plan.runs)), file=sys.stderr)
         return 130
     failed = [run for run in plan.runs.values() if not recorded(run)]
+    tell(failed, ledger)
     print(f"{done} of {len(plan.runs)} runs are recorded, {len(failed)} failed")
     return 1 if shout(plan) or failed else 0
+
+
+def tell(failed: Sequence[Run], ledger: Ledger) -> None:
+    """Name the runs that were given up, why, and what tries them again."""
+    found = [(run, failure) for run in failed if (failure := given_up(ledger, run)) is not None]
+    for run, failure in found[:_MOST]:
+        print(f"given up: {run.label}: {see_log(run, failure.reason)}", file=sys.stderr)
+    if len(found) > _MOST:
+        print(
+            f"... and {len(found) - _MOST} more; `mer-bench sweep status` has all of them with --json", file=sys.stderr
+        )
+    if found:
+        print("runs that were given up are tried again after a change of their code, or with --retry", file=sys.stderr)
 
 
 def shout(plan: Plan) -> int:

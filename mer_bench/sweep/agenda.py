@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 
+from mer_bench.errors import UserError
+from mer_bench.results.sources import code_hash, named_modules
 from mer_bench.runs import Run
 from mer_bench.sweep.ledger import ATTEMPTS, Failure, Ledger
 from mer_bench.sweep.populations import kind
@@ -75,24 +77,27 @@ class Agenda:
             self.left.append(run)
         elif ended.status == "conflict":
             self.progress.failed(run, ended.status, ended.reason)
-        elif ended.status == "ok" or recorded(run):
+        elif recorded(run):
             self.ledger.forgive(run.key)
             self.progress.done(run, ended.status, seconds)
+        elif ended.status == "ok":
+            self._failed(run, Ended("failed", "it left no result here: other code or features there?"))
         else:
             self._failed(run, ended)
         self.ledger.release(run.key)
 
     def _failed(self, run: Run, ended: Ended) -> None:
-        failure = self.ledger.fail(run.key, ended.reason)
+        code = code_of(run)
+        failure = self.ledger.fail(run.key, ended.reason, code)
         if ended.status == "refused":
-            failure = self.ledger.fail(run.key, ended.reason)  # the same input is refused again: no second try
+            failure = self.ledger.fail(run.key, ended.reason, code)  # the same input is refused again: no second try
         if failure.attempts < ATTEMPTS:
             self.left.append(run)
         else:
             self.progress.failed(run, ended.status, failure.reason)
 
     def _given_up(self, run: Run) -> bool:
-        return given_up(self.ledger.failure(run.key))
+        return given_up(self.ledger, run) is not None
 
 
 def recorded(run: Run) -> bool:
@@ -100,6 +105,15 @@ def recorded(run: Run) -> bool:
     return (run.folder / run.result).is_file()
 
 
-def given_up(failure: Failure | None) -> bool:
-    """Whether a run with such a failure is not tried again without being told."""
-    return failure is not None and failure.attempts >= ATTEMPTS
+def given_up(ledger: Ledger, run: Run) -> Failure | None:
+    """Why a run is not tried again without being told; None while it is. What other code did not do, this may."""
+    found = ledger.failure(run.key)
+    return found if found is not None and found.attempts >= ATTEMPTS and found.code == code_of(run) else None
+
+
+def code_of(run: Run) -> str:
+    """Hash of the sources that a run uses; empty where they cannot be read, which the run itself will say."""
+    try:
+        return code_hash(named_modules(run.recipe.settings))
+    except (UserError, SyntaxError):
+        return ""

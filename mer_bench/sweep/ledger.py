@@ -11,6 +11,7 @@ but never be recorded twice.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -38,10 +39,12 @@ class Failure:
     Attributes:
         attempts: how often it was tried.
         reason: of the last one, one line.
+        code: hash of the sources that failed; with others it may be different.
     """
 
     attempts: int
     reason: str
+    code: str = ""
 
 
 class Ledger:
@@ -119,18 +122,20 @@ class Ledger:
         found = {path.name: path for path in self.leases.iterdir() if not path.name.startswith(".")}
         return {key: self._read(path) for key, path in found.items() if self._shown_alive(path)}
 
-    def fail(self, key: str, reason: str) -> Failure:
-        """Note a failed attempt."""
+    def fail(self, key: str, reason: str, code: str = "") -> Failure:
+        """Note a failed attempt; those of other code do not count any more."""
         before = self.failure(key)
-        now = Failure((before.attempts if before else 0) + 1, " ".join(reason.split())[:500] or "no reason given")
-        content = json.dumps({"attempts": now.attempts, "reason": now.reason})
-        atomic.write(self.failures / key, content.encode())
+        count = before.attempts if before is not None and before.code == code else 0
+        now = Failure(count + 1, " ".join(reason.split())[:500] or "no reason given", code)
+        atomic.write(self.failures / key, json.dumps(dataclasses.asdict(now)).encode())
         return now
 
     def failure(self, key: str) -> Failure | None:
         """What is known of failed attempts."""
         found = self._read(self.failures / key)
-        return Failure(found["attempts"], found["reason"]) if {"attempts", "reason"} <= found.keys() else None
+        if not {"attempts", "reason"} <= found.keys():
+            return None
+        return Failure(found["attempts"], found["reason"], str(found.get("code", "")))
 
     def forgive(self, key: str) -> None:
         """Forget failed attempts, so that the run is tried again."""

@@ -100,6 +100,8 @@ def drive(places: Sequence[Place], agenda: Agenda, wait: Wait, grace: float = GR
                     time.sleep(PAUSE)  # everything left is claimed by other launchers
                     continue
                 wait([flight.place for flight in flights], 1.0)
+                if stop.asked:  # a signal to the whole group ends children too: no failures of theirs
+                    break
                 _land(flights, places, agenda)
                 if time.monotonic() - beat > BEAT:
                     beat = time.monotonic()

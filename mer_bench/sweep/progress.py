@@ -33,7 +33,7 @@ class Progress:
     def failed(self, run: Run, status: str, reason: str) -> None:
         """A run is given up."""
         self.failures += 1
-        self._line(f"{run.label}  {status.upper()}: {reason}", advance=False)
+        self._line(f"{run.label}  {status.upper()}: {see_log(run, reason)}", advance=False)
 
     def note(self, text: str) -> None:
         """Something to know."""
@@ -58,6 +58,12 @@ class Progress:
         count = self.before + self.finished
         left = (time.monotonic() - self.start) / max(1, self.finished) * max(0, self.total - count - self.failures)
         print(f"[{count}/{self.total}, {clock(left)} left] {text}", file=sys.stderr, flush=True)
+
+
+def see_log(run: Run, reason: str) -> str:
+    """A reason, and where the run has said more, unless the reason says so; of several together, the first has it."""
+    path = run.folder / "log.txt"
+    return f"{reason}; see {path}" if path.is_file() and path.name not in reason else reason
 
 
 def clock(seconds: float) -> str:

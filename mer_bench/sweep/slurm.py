@@ -150,10 +150,9 @@ class SlurmEngine(Engine):
     def _look(self, left: dict[str, Run], progress: Progress, jobs: Sequence[Any]) -> None:
         """Tell of runs that have ended since the last look."""
         for key, run in list(left.items()):
-            failure = self.ledger.failure(key)
             if recorded(run):
                 progress.done(run, *_outcome(run))
-            elif failure is not None and given_up(failure):
+            elif (failure := given_up(self.ledger, run)) is not None:
                 progress.failed(run, "failed", failure.reason)
             else:
                 continue

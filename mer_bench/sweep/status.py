@@ -17,7 +17,7 @@ from mer_bench.runs import Run
 from mer_bench.sweep.agenda import given_up
 from mer_bench.sweep.ledger import Ledger
 from mer_bench.sweep.plan import Plan
-from mer_bench.sweep.progress import clock
+from mer_bench.sweep.progress import clock, see_log
 
 #: in this order they are shown
 STATES = ("done", "running", "failed", "diverged", "oom", "timeout", "unusable", "left")
@@ -88,11 +88,11 @@ def standing(plan: Plan, runs: str) -> Standing:
         if (run.folder / run.result).is_file():
             _recorded(run, found)
             continue
-        failure = ledger.failure(run.key)
-        state = "running" if run.key in held else "failed" if given_up(failure) else "left"
+        failure = given_up(ledger, run)
+        state = "running" if run.key in held else "failed" if failure is not None else "left"
         found.states[state] += 1
         if failure is not None and state == "failed":
-            found.problems.append(f"failed: {run.label}: {failure.reason}")
+            found.problems.append(f"failed: {run.label}: {see_log(run, failure.reason)}")
         if state != "failed":
             found.left.append(run)
     found.problems += [f"CONFLICT: {path}" for path in conflicts(plan.runs.values())]
