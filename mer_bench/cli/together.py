@@ -200,6 +200,9 @@ class _Together:
         if state["code"] != self._code():
             print("other code, or another executor, trained the interrupted runs; they start again", file=sys.stderr)
             return
+        if sum(kept["name"] in self.entries for kept in state["active"]) > self.how.width:
+            print("fewer runs fit side by side than were saved; they start again", file=sys.stderr)
+            return
         population.load(state)
         print(f"continuing {len(self.entries)} interrupted runs from {path}", file=sys.stderr)
         self._save(population.state())

@@ -47,6 +47,7 @@ class Child:
 
     def __init__(self, process: Any, pipe: Connection, log: Path) -> None:
         self.process, self.pipe, self.log = process, pipe, log
+        self.killed_before = killed_for_memory()
 
     @property
     def sentinel(self) -> int:
@@ -66,6 +67,8 @@ class Child:
         finally:
             self.pipe.close()
         code = self.process.exitcode
+        if code == -signal.SIGKILL and killed_for_memory() > self.killed_before:
+            return Ended("oom", f"the system had no memory left and ended the process; see {self.log}")
         name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
         return Ended("failed", f"the process ended without a word ({name}); see {self.log}")
 
@@ -79,6 +82,15 @@ class Child:
         self.process.kill()
         self.process.join()
         self.pipe.close()
+
+
+def killed_for_memory(counters: Path = Path("/proc/vmstat")) -> int:
+    """How many processes Linux has ended since it started because memory ran out; 0 where nothing says so."""
+    try:
+        lines = counters.read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
 
 @contextlib.contextmanager

@@ -143,6 +143,7 @@ def _land(flights: list[Flight], places: Sequence[Place], agenda: Agenda) -> Non
         elif ended.status == "oom" and sum(place.usable for place in places) > 1:
             flight.place.usable = False
             agenda.progress.note(f"out of memory: {sum(place.usable for place in places)} slots are left")
+            ended = Ended("stopped")
         flight.land(agenda, ended)
 
 

@@ -22,6 +22,8 @@ from mer_bench.recipes import Recipe
 
 #: what systems say when there is no room
 FULL = (errno.ENOSPC, errno.EDQUOT)
+#: how torch says that the machine has no memory left
+_ALLOCATION = ("can't allocate memory", "not enough memory")
 #: torch says it in other words; so little room left counts as none
 _ROOM = 1 << 20
 
@@ -104,7 +106,7 @@ def _explained(error: BaseException, log: Path) -> Ended:
         return Ended("disk", f"{log.parent}: no space left on the device")
     traceback.print_exc()
     text = f"{type(error).__name__}: {error}"
-    return Ended("oom" if type(error).__name__ == "OutOfMemoryError" else "failed", text)
+    return Ended("oom" if any(map(_no_memory, _causes(error))) else "failed", text)
 
 
 #: what is said in one line; the first that fits
@@ -115,6 +117,13 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _no_memory(error: BaseException) -> bool:
+    """Whether it says that memory ran out, of the device or of the machine."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _ALLOCATION)
 
 
 def _no_room(log: Path) -> bool:

@@ -155,6 +155,17 @@ def test_other_code_starts_them_again(home, monkeypatch, capsys):
     assert {read_record(one.folder / "record.json").executor for one in runs} == {"branches"}
 
 
+def test_less_room_than_was_saved_starts_them_again(home, capsys):
+    """After running out of memory, a state of three at a time is not taken up with room for two."""
+    runs = [run(**{"seed_everything": str(seed), "trainer.max_epochs": "1"}) for seed in (0, 1, 2)]
+    with pytest.raises(KeyboardInterrupt):
+        execute_together(runs, How("branches", width=3, asked=lambda: True))
+    execute_together(runs, How("branches", width=2))
+    said = capsys.readouterr().err
+    assert "they start again" in said and "continuing" not in said
+    assert all((one.folder / "record.json").is_file() for one in runs)
+
+
 def test_a_run_that_cannot_be_scored_leaves_the_others_alone_and_is_not_trained_again(home, monkeypatch, capsys):
     runs = [run(**{"seed_everything": str(seed), "trainer.max_epochs": "1"}) for seed in (0, 1, 2)]
     real = scoring.write_results
