@@ -1,6 +1,6 @@
 """What conversions take: items in, kept, rows masked, what was dropped, time, peak memory, for every layout at hand.
 
-    python benchmarks/prepare.py            # invented trees, and the real files where they lie beside the checkout
+    python benchmarks/prepare.py            # invented trees, and the real files where they are at hand
     python benchmarks/prepare.py --large    # also an IEMOCAP release of full size with a gigabyte of features
 
 Each conversion runs as the command runs it: in a process of its own, which tells its time and memory. The invented
@@ -10,11 +10,9 @@ trees are too small to say anything of speed; their rows show that every layout 
 from __future__ import annotations
 
 import argparse
-import importlib
-import sys
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,9 +21,9 @@ from mer_bench.merh5 import FeatureFile
 from mer_bench.prepare import Request
 from mer_bench.prepare.child import prepare_apart
 from mer_bench.prepare.report import Report
+from tests.prepare import fake_cmu, fake_iemocap, fake_pack, fake_trees
+from tests.realdata import REALDATA
 
-ROOT = Path(__file__).resolve().parents[1]
-REAL = ROOT.parent / "shared" / "realdata"
 #: what a layout calls the items that it found
 FOUND = ("clips found", "turns", "samples", "tracks")
 
@@ -38,23 +36,15 @@ class Case(NamedTuple):
     argv: list[str]
 
 
-def fakes() -> Any:
-    """The scripts that make invented trees; they live with the tests."""
-    sys.path.insert(0, str(ROOT))
-    return importlib.import_module("tests.prepare.fake_trees")
-
-
 def invented(root: Path) -> list[Case]:
     """Official trees of all corpora, and the community files of MOSEI and IEMOCAP."""
-    trees = fakes()
-    cases = [Case(corpus, "invented", make(root / corpus)) for corpus, make in trees.TREES.items()]
-    cmu = importlib.import_module("tests.prepare.fake_cmu")
+    cases = [Case(corpus, "invented", make(root / corpus)) for corpus, make in fake_trees.TREES.items()]
     for dialect in ("MMSA", "MulT", "MultiBench"):
-        path = cmu.make_pickle(root / dialect / "data.pkl", dialect, aligned=False).path
+        path = fake_cmu.make_pickle(root / dialect / "data.pkl", dialect, aligned=False).path
         cases.append(Case("mosei", "invented", ["--from", str(path)]))
-    labels = cmu.make_labels(root / "merbench" / "label.npz")
-    cmu.make_index(root / "gcnet" / "index.pkl", labels)
-    cmu.make_folder(root / "wavlm", list(labels))
+    labels = fake_cmu.make_labels(root / "merbench" / "label.npz")
+    fake_cmu.make_index(root / "gcnet" / "index.pkl", labels)
+    fake_cmu.make_folder(root / "wavlm", list(labels))
     for place in ("merbench", "gcnet"):
         argv = ["--from", str(root / place), "--features", f"audio={root / 'wavlm'}"]
         cases.append(Case("mosei", "invented", argv))
@@ -64,16 +54,16 @@ def invented(root: Path) -> list[Case]:
 
 
 def real() -> list[Case]:
-    """The research files beside the checkout; none where they are not."""
-    iemocap, vision = REAL / "iemocap", f"vision={REAL / 'iemocap' / 'openface_au_129' / 'au'}"
-    mosi = REAL / "cmu_mosi"
+    """The research files that CONTRIBUTING.md names; none where they are not at hand."""
+    iemocap, vision = REALDATA / "iemocap", f"vision={REALDATA / 'iemocap' / 'openface_au_129' / 'au'}"
+    mosi = REALDATA / "cmu_mosi"
     places = {
         "iemocap": [
             [iemocap],
             [iemocap / "merbench_labels_text", "--features", vision],
             [iemocap / "gcnet_dialogue_index" / "IEMOCAP_features_raw_6way.pkl", "--features", vision],
         ],
-        "biovid": [[REAL / "biovid" / "partA_bio_video_8700"]],
+        "biovid": [[REALDATA / "biovid" / "partA_bio_video_8700"]],
         "mosi": [[mosi], [mosi / "bclstm_utterance", "--labels", mosi / "merbench_labels" / "label.npz"]],
     }
     return [
@@ -86,9 +76,7 @@ def real() -> list[Case]:
 
 def large(root: Path) -> Case:
     """A release of 10,040 turns with 100 frames of 256 features for each, a gigabyte."""
-    fakes()
-    pack, release = (importlib.import_module(f"tests.prepare.fake_{name}") for name in ("pack", "iemocap"))
-    made = release.make_tree(root / "release", pack.invent(root, turns=1004))
+    made = fake_iemocap.make_tree(root / "release", fake_pack.invent(root, turns=1004))
     frames = np.random.default_rng(0).normal(size=(100, 256)).astype(np.float32)
     (root / "features").mkdir()
     for turn in made.ids:

@@ -11,11 +11,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import hypothesis
 import pytest
 
+from tests.realdata import REALDATA, reason
+
 # the same examples everywhere, and no judgement by the clock of a busy machine
 hypothesis.settings.register_profile("house", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("house")
-
-REALDATA = Path(__file__).parents[2] / "shared" / "realdata"
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +38,7 @@ def features(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def realdata() -> Path:
-    """The folder of real feature files beside the checkout; the test is skipped where there is none."""
-    if not REALDATA.is_dir():
-        pytest.skip("real files are not at hand (../shared/realdata)")
+    """The folder of real feature files; the test is skipped where there is none."""
+    if why := reason():
+        pytest.skip(why)
     return REALDATA

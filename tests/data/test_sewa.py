@@ -20,8 +20,9 @@ from mer_bench.data.datamodules import Custom
 from mer_bench.merh5 import Contents, Labels, Modality, check, write
 from mer_bench.results.record import read_predictions
 from tests.metrics.test_real import SEWA, column
+from tests.realdata import needs_real
 
-pytestmark = pytest.mark.skipif(not SEWA.is_dir(), reason="../shared/realdata/sewa is not here")
+pytestmark = needs_real("sewa")
 
 STREAMS = {
     "audio": ("deepspectrum", "egemaps-func_STD", "egemaps-xbow", "mfcc-func_STD", "mfcc-xbow"),

@@ -10,9 +10,10 @@ import pytest
 
 from mer_bench.metrics import by_group, cluster_statistics, score
 from mer_bench.types import TaskSpec
+from tests.realdata import REALDATA, needs_real
 
-SEWA = Path(__file__).parents[2].parent / "shared" / "realdata" / "sewa" / "sewa_avec2019"
-pytestmark = pytest.mark.skipif(not SEWA.is_dir(), reason="../shared/realdata/sewa is not here")
+SEWA = REALDATA / "sewa" / "sewa_avec2019"
+pytestmark = needs_real("sewa")
 
 
 def column(path: Path, names: list[str]) -> np.ndarray:

@@ -17,8 +17,8 @@ from hypothesis.extra import numpy as hnp
 from mer_bench.errors import UserError
 from mer_bench.prepare import arrays
 from mer_bench.prepare.arrays import load_npy, load_npz
+from tests.realdata import REALDATA, needs_real
 
-REALDATA = Path(__file__).parents[3] / "shared" / "realdata"
 KINDS = (
     hnp.boolean_dtypes() | hnp.integer_dtypes() | hnp.floating_dtypes(sizes=(16, 32, 64)) | hnp.unicode_string_dtypes()
 )
@@ -171,7 +171,7 @@ def test_missing_files(tmp_path: Path) -> None:
             load(tmp_path / "none")
 
 
-@pytest.mark.skipif(not REALDATA.is_dir(), reason="real files are not at hand (../shared/realdata)")
+@needs_real("iemocap")
 def test_real_label_archives_load() -> None:
     found = load_npz(REALDATA / "iemocap" / "merbench_labels_text" / "label_4way.npz")
     assert len(found["whole_corpus"].item()) == 5531

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +11,10 @@ from mer_bench.data.corpora import corpora
 from mer_bench.data.splits import make_split
 from mer_bench.merh5 import FeatureFile, check
 from mer_bench.prepare import Report, Request, prepare
+from tests.realdata import REALDATA, needs_real
 
-PACK = Path(__file__).parents[3] / "shared" / "realdata" / "biovid"
-pytestmark = pytest.mark.skipif(not PACK.is_dir(), reason="real files are not at hand (../shared/realdata)")
+PACK = REALDATA / "biovid"
+pytestmark = needs_real("biovid")
 
 
 @pytest.fixture(scope="module")

@@ -24,10 +24,10 @@ from mer_bench.prepare.cmu.folds import check_beside, official, read_python
 from mer_bench.prepare.cmu.label_files import agree, read_labels
 from mer_bench.prepare.unpickle import load_pickle
 from tests.prepare.fake_cmu import write_csd
+from tests.realdata import REALDATA, needs_real
 
-REAL = Path(__file__).parents[3] / "shared" / "realdata"
-MOSI, MOSEI = REAL / "cmu_mosi", REAL / "cmu_mosei"
-pytestmark = pytest.mark.skipif(not MOSI.is_dir(), reason="real files are not at hand (../shared/realdata)")
+MOSI, MOSEI = REALDATA / "cmu_mosi", REALDATA / "cmu_mosei"
+pytestmark = needs_real("cmu_mosi")
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +193,7 @@ def test_real_words(tmp_path: Path) -> None:
                 assert abs(mean - (start + end) / 2) < 0.051
 
 
-@pytest.mark.skipif(not MOSEI.is_dir(), reason="real files are not at hand (../shared/realdata)")
+@needs_real("cmu_mosei")
 def test_real_frames_of_facet(tmp_path: Path) -> None:
     """Frames of FACET at 25 and 30 Hz, thousands of them all zero: 44 segments keep exactly theirs."""
     frames, spans = {}, {}

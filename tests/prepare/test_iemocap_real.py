@@ -12,9 +12,10 @@ import pytest
 from mer_bench.merh5 import FeatureFile, check
 from mer_bench.prepare import Report, Request, prepare
 from mer_bench.prepare.iemocap.labels import EMO4
+from tests.realdata import REALDATA, needs_real
 
-PACK = Path(__file__).parents[3] / "shared" / "realdata" / "iemocap"
-pytestmark = pytest.mark.skipif(not PACK.is_dir(), reason="real files are not at hand (../shared/realdata)")
+PACK = REALDATA / "iemocap"
+pytestmark = needs_real("iemocap")
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from mer_bench.cli import main
 from mer_bench.errors import UserError
 from mer_bench.merh5 import FeatureFile, check
 from mer_bench.prepare import Report, Request, prepare
+from tests.realdata import REALDATA, needs_real
 
 IDS = [f"clip{k}" for k in range(6)]
 LENGTHS = [3, 1, 0, 4, 2, 5]
@@ -208,10 +209,10 @@ def test_labels_and_ids_that_cannot_be_are_refused(folder: Path, old: str, new: 
     assert not (folder / "mine.h5").exists()
 
 
-REAL = Path(__file__).parents[3] / "shared" / "realdata" / "sewa" / "sewa_avec2019"
+REAL = REALDATA / "sewa" / "sewa_avec2019"
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="real files are not at hand (../shared/realdata)")
+@needs_real("sewa")
 def test_recordings_with_labels_and_streams_of_their_own_length(tmp_path: Path) -> None:
     """SEWA: semicolons, quoted names, a stream that is longer or shorter than its labels; nothing is cut to fit."""
     names = sorted(path.stem for path in (REAL / "labels_devel").glob("*.csv"))

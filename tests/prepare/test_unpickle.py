@@ -26,8 +26,8 @@ from hypothesis.extra import numpy as hnp
 
 from mer_bench.errors import UserError
 from mer_bench.prepare.unpickle import load_pickle, loads
+from tests.realdata import REALDATA, needs_real
 
-REALDATA = Path(__file__).parents[3] / "shared" / "realdata"
 MEGABYTES = 2**20
 
 
@@ -332,7 +332,7 @@ def test_python_2_pickles() -> None:
     assert loads(text, "here") == ["café", "é", True, {7, 8}]
 
 
-@pytest.mark.skipif(not REALDATA.is_dir(), reason="real files are not at hand (../shared/realdata)")
+@needs_real()
 def test_real_pickles_load() -> None:
     files = sorted(REALDATA.rglob("*.pkl"))
     assert files
