@@ -5,7 +5,8 @@
 
 A count needs no GPU and is the same on every machine with this version of torch. Counted are operations that compute
 something (views are free): forward, losses, backward and a fused AdamW step on one batch of two modalities. The same
-step of 16 runs as one stack is counted beside it. A test fails when a method needs more than its budget.
+step of 16 runs as one stack is counted beside it. A test fails when a method needs more than its budget; a method
+without an entry may launch `CEILING`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from mer_bench.cli.lightning import instantiate, quiet
 from mer_bench.training.flat import FlatParameters, flat_optimizer
 
 BUDGET = Path(__file__).with_name("launches.json")
+#: operations that a method without an entry of its own may launch; more than any that is shipped
+CEILING = 3000
 MEMBERS = 16
 
 

@@ -17,8 +17,10 @@ from tests.files import iemocap
 
 #: one batch of one epoch; what is tested is that everything fits together
 QUICK = ("--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--data.steps_per_block", "2")
-#: items and seconds of each twin: enough for every class to occur in every part
-SMALL = {"iemocap": (300, 2), "mosei": (400, 2), "mosi": (150, 2), "affwild2": (60, 30), "biovid": (87 * 5, 2)}
+#: items and seconds of each twin: enough for every class to occur in every part; a corpus without an entry has `USUAL`
+USUAL = (400, 2)
+SIZES = {"iemocap": (300, 2), "mosei": (400, 2), "mosi": (150, 2), "affwild2": (60, 30), "biovid": (87 * 5, 2)}
+SMALL = {corpus: SIZES.get(corpus, USUAL) for corpus in sorted({p.corpus for p in protocols().values()})}
 METHODS = sorted(recipes.cards())
 PAIRS = sorted(path.stem for path in (recipes.packaged_configs()).glob("*_*.yaml"))
 

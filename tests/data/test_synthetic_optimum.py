@@ -122,7 +122,8 @@ def test_scales_with_a_product_of_signs_against_draws(both: bool, gauss: float, 
 
 
 HARD = {"reveal": 0.75, "missing": 0.2}
-BIG = {"iemocap": 20_000, "mosei": 20_000, "mosi": 20_000, "affwild2": 150, "biovid": 17_400}
+#: items of the large draws where 20,000 are not it
+BIG = {"affwild2": 150, "biovid": 17_400}
 
 
 def blockwise(twin: Twin, spec, said, values, mask, metric: str, blocks: int = 20) -> tuple[float, float]:
@@ -166,7 +167,7 @@ def test_the_oracle_reaches_the_optimum_on_draws(structure: str):
 @pytest.mark.parametrize("structure", STRUCTURES)
 @pytest.mark.parametrize("corpus", PROFILES)
 def test_the_oracle_reaches_the_optimum_on_large_draws(corpus: str, structure: str, options: dict):
-    assert compare(corpus, structure, BIG[corpus], **options) == []
+    assert compare(corpus, structure, BIG.get(corpus, 20_000), **options) == []
 
 
 def test_reveal_rates_of_the_table():

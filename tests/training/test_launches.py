@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks.launches import BUDGET, alone, methods
+from benchmarks.launches import BUDGET, CEILING, alone, methods
 from tests.files import iemocap
 
 
@@ -17,6 +17,12 @@ def root(tmp_path_factory) -> str:
 
 @pytest.mark.parametrize("method", methods())
 def test_a_step_stays_within_its_budget(root, method):
-    budget = json.loads(BUDGET.read_text())
-    assert method in budget, "a new method: python benchmarks/launches.py --write"
-    assert alone(method, root) <= budget[method], "if it has to be: python benchmarks/launches.py --write, and say why"
+    """A method that nobody has counted yet has the common ceiling, so that no list has to be extended for it."""
+    budget = json.loads(BUDGET.read_text()).get(method, CEILING)
+    assert alone(method, root) <= budget, "if it has to be: python benchmarks/launches.py --write, and say why"
+
+
+def test_the_ceiling_is_above_every_budget_and_every_budget_has_its_method():
+    budgets = json.loads(BUDGET.read_text())
+    assert max(budgets.values()) < CEILING <= 1.25 * max(budgets.values()), "no method would be held to anything"
+    assert set(budgets) <= set(methods())
