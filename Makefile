@@ -19,6 +19,9 @@ help: ## show this list
 
 .PHONY: install
 install: $(INSTALLED) ## make .venv with everything that the lock names (PYTHON=python3.12 chooses another Python)
+	@if [ -n '$(TORCH)' ]; then \
+	  $(BIN)/python -c 'import importlib.metadata as m; print("torch", m.version("torch"), "is in $(VENV) and stays;", \
+	    "for another build: rm -r $(VENV), then make install TORCH=...")'; fi
 
 $(INSTALLED): pyproject.toml requirements/dev.lock requirements/torch.in requirements/torch.sh
 	@$(PYTHON) -c 'import sys; sys.exit("mer-bench needs Python 3.11 or newer: make install PYTHON=..." if sys.version_info < (3, 11) else 0)'

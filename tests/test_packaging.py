@@ -83,6 +83,31 @@ def test_help_is_the_default_and_knows_every_target():
     assert {"install", "demo", "test", "test-all", "lint", "format", "bench", "clean"} <= targets
 
 
+def test_another_torch_than_the_one_that_is_there_is_not_ignored_silently(tmp_path: Path):
+    """`make install TORCH=...` over a finished environment leaves it as it is, and says so."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / ".installed").touch()
+    env = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
+    env["PYTHONPATH"] = str(Path(importlib.metadata.distribution("torch").locate_file("")))
+
+    def said(*more: str) -> str:
+        argv = ["make", "install", f"VENV={tmp_path}", *more]
+        return subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True, env=env).stdout
+
+    assert f"torch {importlib.metadata.version('torch')} is in {tmp_path} and stays" in said("TORCH=torch==9.9")
+    assert "torch" not in said()
+
+
+def test_the_source_archive_has_what_its_tests_read():
+    included = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = included["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    for path in (ROOT / "tests").rglob("*.py"):
+        for name in re.findall(r'(?:ROOT|parents\[\d\]) / "(\w+)" / "([\w.]+)"', path.read_text(encoding="utf-8")):
+            place = Path(*name)
+            assert any(place.parts[0] == pattern or place.match(pattern) for pattern in patterns), f"{path}: {place}"
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from a copy so that the checkout stays as it is."""
