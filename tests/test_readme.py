@@ -1,4 +1,4 @@
-"""What README.md and CONTRIBUTING.md say is true: commands run as written, tables and links name what exists.
+"""What the pages say is true: commands of README.md and CONTRIBUTING.md run as written, tables and links hold.
 
 Blocks of the README marked `bash` or `python` run here, in order, in an empty folder. Those marked `console` do not:
 they need a licensed corpus, or a checkout whose environment they would make again.
@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,12 @@ from mer_bench.cli import COMMANDS
 from tests.source import ROOT, blocks
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+#: all that people write; the pages of leaderboards are made
+PAGES = sorted(
+    str(path.relative_to(ROOT))
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks").glob("*.md"))
+)
 
 
 def commands(page: str) -> list[str]:
@@ -41,6 +48,12 @@ def test_the_blocks_run_in_order(tmp_path: Path):
     assert list(tmp_path.glob("board/*.md"))
 
 
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_that_a_page_writes_exists(page: str):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert set(re.findall(r"(?:^ *\$ |^ {4,}|`)mer-bench ([a-z]+)\b", text, re.M)) <= set(COMMANDS)
+
+
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
 def test_every_command_exists(page: str):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -58,17 +71,46 @@ def test_the_table_names_every_command():
     assert set(COMMANDS) <= named
 
 
-def test_links_lead_somewhere():
-    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
-        text = (ROOT / name).read_text(encoding="utf-8")
-        for target in re.findall(r"\]\(([^)#:]+)\)", text):
-            assert (ROOT / target).exists(), f"{name} links to {target}"
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for target, anchor in re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]*))?\)", text):
+        place = (ROOT / page).parent / target if target else ROOT / page
+        assert place.exists(), f"{page} links to {target}"
+        assert not anchor or anchor in anchors(place), f"{page} links to #{anchor}, which {place.name} has not"
+
+
+def anchors(page: Path) -> set[str]:
+    """What GitHub makes of the headings of a page: small, without punctuation, words joined."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def cells(row: str) -> int:
+    """By GitHub's rules: every bar that is not escaped parts two cells, in code too; those at the ends are optional."""
+    inner = row.strip().removeprefix("|")
+    inner = inner.removesuffix("|") if not inner.endswith("\\|") else inner
+    return len(re.split(r"(?<!\\)\|", inner))
+
+
+def test_a_bar_in_code_parts_cells_unless_it_is_escaped():
+    assert (cells("| a | `b|c` |"), cells(r"| a | `b\|c` |"), cells("a | b")) == (3, 2, 2)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(page: str):
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
+        if number and re.fullmatch(r"[\s|:-]*\|[\s|:-]*-[\s|:-]*", line):
+            assert cells(lines[number - 1]) == cells(line), f"{page}:{number}: {lines[number - 1]}"
+            for row in takewhile(str.strip, lines[number + 1 :]):
+                assert cells(row) == cells(line), f"{page}: {row}"
 
 
 @pytest.mark.slow
 def test_adding_a_method_as_contributing_says(tmp_path: Path):
     """Word for word, in a copy: the titled blocks are written, the commands run, nothing else is touched."""
-    for name in ("mer_bench", "configs", "tests"):
+    for name in ("mer_bench", "configs", "tests", "benchmarks"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     env = {
