@@ -59,6 +59,10 @@ test: $(INSTALLED) ## the tests, without the slow ones
 test-all: $(INSTALLED) ## all tests, README commands and the wheel included
 	$(BIN)/pytest -m ""
 
+.PHONY: board
+board: $(INSTALLED) ## whether the pages of leaderboards/ are what their records say (writes nothing)
+	$(BIN)/mer-bench leaderboard --check
+
 .PHONY: lint
 lint: $(INSTALLED) ## ruff, mypy, and who may import whom
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ from mer_bench.results.consolidate import used_features
 from mer_bench.results.facts import ProtocolFacts
 from mer_bench.results.grids import given, row_name
 from mer_bench.results.loading import Loaded
-from mer_bench.results.measured import superseded
+from mer_bench.results.measured import Sums, superseded
 from mer_bench.results.model import (
     Board,
     BoardPage,
@@ -25,6 +25,7 @@ from mer_bench.results.model import (
 )
 from mer_bench.results.never_run import Cards, never_run
 from mer_bench.results.rows import Row
+from mer_bench.results.samples import FULL
 from mer_bench.results.schema import Record
 from mer_bench.results.statistics import Difference, Estimate
 from mer_bench.results.statistics.ranks import DRAWS
@@ -54,7 +55,7 @@ def build(loaded: Loaded, *, synthetic: bool, draws: int = DRAWS, cards: Cards |
         groups.setdefault(place, []).append(table)
     names = _names(groups)
     left = [LeftOut(entry.path, entry.reason) for entry in loaded.left_out] if not synthetic else []
-    pages = [_page(names[place], groups[place], records, shipped, left) for place in groups]
+    pages = [_page(names[place], groups[place], records, loaded.statistics, shipped, left) for place in groups]
     return Board(
         synthetic, tuple(sorted(pages, key=lambda page: (page.superseded, page.name))), tuple(left), tuple(loaded.same)
     )
@@ -74,7 +75,7 @@ def _names(groups: Mapping[Place, Sequence[Table]]) -> dict[Place, str]:
 
 
 def _page(
-    name: str, tables: Sequence[Table], records: Iterable[Record], cards: Cards, left: Iterable[LeftOut]
+    name: str, tables: Sequence[Table], records: Iterable[Record], sums: Sums, cards: Cards, left: Iterable[LeftOut]
 ) -> BoardPage:
     first = tables[0]
     same = [
@@ -88,6 +89,7 @@ def _page(
     features = sorted({f for r in same for f in used_features(r)}, key=lambda f: order.index(f.modality))
     parts = sorted({part for r in same for part in r.items})
     sizes = {part: [r.items[part] for r in same if part in r.items] for part in parts}
+    tested = {len(sums[r.run_key][FULL].clusters) for r in same if FULL in sums.get(r.run_key, {})}
     protocol = first.protocol
     return BoardPage(
         name=name,
@@ -96,6 +98,7 @@ def _page(
         data=first.data,
         scales={metric: _scale(protocol, metric) for metric in _metrics(protocol, tables)},
         items={part: tuple(sorted({min(n), max(n)})) for part, n in sizes.items()},
+        clusters=tuple(sorted({min(tested), max(tested)})) if tested else (),
         newest=max((r.finished_utc[:10] for r in same), default=""),
         tables=tuple(_table(table, cards) for table in sorted(tables, key=lambda table: table.variant)),
         superseded=superseded(protocol),
@@ -135,6 +138,8 @@ def _table(table: Table, cards: Cards) -> BoardTable:
         if resolved is None
         else Resolved(
             round(resolved.single * factor, _ROUND),
+            round(resolved.smallest * factor, _ROUND),
+            round(resolved.largest * factor, _ROUND),
             round(resolved.adjusted * factor, _ROUND),
             resolved.comparisons,
             round(resolved.factor, _ROUND),
@@ -206,6 +211,7 @@ def _row(row: Row, table: Table, factor: float, *, several: bool, best: bool) ->
         validation=_known(details.validation, factor),
         parameters=row.parameters,
         train_seconds=round(row.train_seconds / row.done, 3) if row.done else None,
+        compute_seconds=None if row.compute_seconds is None else round(row.compute_seconds / row.done, 3),
         done=row.done,
         planned=row.planned,
         badges=(*row.badges, *(["BEST-SINGLE"] if best else [])),

@@ -118,7 +118,13 @@ def _verdict(two: Pair) -> Iterator[str]:
         yield f"{name:<{width}}  {_shown(two.metric, found.value):>8}   95 % interval {ends}"
     d = two.group.difference(two.metric, two.left, two.right)
     ends = f"{_shown(two.metric, d.low, sign=True)} to {_shown(two.metric, d.high, sign=True)}"
-    yield f"{'difference':<{width}}  {_shown(two.metric, d.value, sign=True):>8}   95 % interval {ends}, p = {d.p:.3g}"
+    said = f"{'difference':<{width}}  {_shown(two.metric, d.value, sign=True):>8}   95 % interval {ends}"
+    primary = two.group.plan.protocol.primary
+    if two.metric != primary or any(condition != FULL for _, condition in (two.left, two.right)):
+        yield said
+        yield f"not adjusted, and no p: only {primary} with nothing missing is tested"
+        return
+    yield f"{said}, p = {d.p:.3g}"
     percent = METRICS[split(two.metric)[1]].percent
     margin = f"{MARGIN * 100:g} points" if percent else f"{MARGIN:g}"
     yield (

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from mer_bench.results.facts import Confusion, Feature, ProtocolFacts
 from mer_bench.results.same_numbers import Same
 from mer_bench.results.schema import plain
+from mer_bench.results.statistics import MARGIN
 
 SCHEMA = "mer-bench/board/1"
 
@@ -32,6 +33,11 @@ class Scale:
     unit: str
     digits: int
     higher_is_better: bool
+
+    @property
+    def margin(self) -> str:
+        """The difference that nobody would notice, in the unit that is shown."""
+        return f"{100 * MARGIN:g} points" if self.unit else f"{MARGIN:g}"
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,8 @@ class BoardRow:
         worst_group: see `rows.Row`.
         validation: on the validation part.
         parameters: trainable ones.
-        train_seconds: mean of a run.
+        train_seconds: in training, on the clock, mean of a run.
+        compute_seconds: of processors, and of a GPU where one was held, mean of a run.
         done: finished runs.
         planned: runs of a complete row.
         badges: what a reader must know.
@@ -108,6 +115,7 @@ class BoardRow:
     validation: float | None
     parameters: int
     train_seconds: float | None
+    compute_seconds: float | None
     done: int
     planned: int
     badges: tuple[str, ...]
@@ -122,16 +130,20 @@ class BoardRow:
 
 @dataclass(frozen=True)
 class Resolved:
-    """The smallest difference that the protocol finds with 80 % power.
+    """The smallest difference that the protocol finds with 80 % power; every pair of ranked rows has its own.
 
     Attributes:
-        single: for one comparison.
+        single: for one comparison: half of the pairs need more.
+        smallest: of the pair that needs least.
+        largest: of the pair that needs most.
         adjusted: for the first step of Holm among `comparisons`.
         comparisons: of the confirmatory family.
         factor: standard errors that an observed difference needs after adjustment.
     """
 
     single: float
+    smallest: float
+    largest: float
     adjusted: float
     comparisons: int
     factor: float
@@ -164,7 +176,7 @@ class NotRun:
         slug: of the method.
         title: as in the paper.
         modalities: that it would use.
-        reason: why it cannot be run here; empty where only nobody has.
+        reason: why it cannot be run here; empty where there is only no run under this definition of the protocol.
     """
 
     slug: str
@@ -217,6 +229,7 @@ class BoardPage:
         data: fingerprint of the feature file.
         scales: of every metric.
         items: number of items by part, smallest and largest over the folds.
+        clusters: number of clusters of the test part, smallest and largest over runs; empty where no run says.
         newest: date of the newest record.
         tables: by variant.
         superseded: the protocol has another definition now.
@@ -229,6 +242,7 @@ class BoardPage:
     data: str
     scales: Mapping[str, Scale]
     items: Mapping[str, tuple[int, ...]]
+    clusters: tuple[int, ...]
     newest: str
     tables: tuple[BoardTable, ...]
     superseded: bool = False

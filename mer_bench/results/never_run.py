@@ -1,4 +1,7 @@
-"""Shipped methods without a run in a table: what nobody has tried yet, and what cannot be tried, with the reason."""
+"""Shipped methods without a run in a table: under this definition of the protocol, or because they do not fit.
+
+Runs under an older definition do not count, so a method that stands here may well have been run before.
+"""
 
 from __future__ import annotations
 

@@ -49,7 +49,9 @@ class Row:
         missing_auc: area under the missing-modality curve.
         worst_group: score of the worst group, or, of ten or more, the score that one in ten falls short of.
         parameters: the most that a run had.
-        train_seconds: of all runs together.
+        train_seconds: in training, on the clock, of all runs together.
+        compute_seconds: of processors, and of a GPU where one was held, of all runs together; None where one does not
+            say.
         done: runs with a score.
         planned: runs of a complete row.
         badges: what a reader must know, the gravest first.
@@ -71,6 +73,7 @@ class Row:
     worst_group: float | None
     parameters: int
     train_seconds: float
+    compute_seconds: float | None
     done: int
     planned: int
     badges: tuple[str, ...]
@@ -128,11 +131,19 @@ def make_row(key: Key, grid: Grid, plan: Design, rule: Rule, verdicts: Verdicts)
         worst_group=_worst_group(done, plan),
         parameters=max((entry.record.cost.parameters for entry in done), default=0),
         train_seconds=float(sum(entry.record.cost.train_seconds for entry in done)),
+        compute_seconds=_compute_seconds(done),
         done=len(done),
         planned=len(plan.planned),
         badges=_badges(entries, plan, verdicts.stale, gain, unmeasured=sample is None),
         details=details_of(done, plan),
     )
+
+
+def _compute_seconds(done: Iterable[Entry]) -> float | None:
+    """What the runs took of processors: unlike time on the clock, it does not grow with what else a machine does."""
+    costs = [entry.record.cost for entry in done]
+    known = [cost.cpu_seconds + (cost.gpu_seconds or 0.0) for cost in costs if cost.cpu_seconds is not None]
+    return float(sum(known)) if costs and len(known) == len(costs) else None
 
 
 def _gain(grid: Grid, plan: Design, rule: Rule, sample: Array | None) -> Difference | None:

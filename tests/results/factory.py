@@ -72,7 +72,7 @@ def make(
         "status": "ok",
         "metrics": {"full": dict.fromkeys(protocol.metrics, value)},
         "selection": Selection(rule, protocol.primary, 0.6, 3, 10),
-        "cost": Cost(train_seconds=seconds, steps=100, parameters=parameters),
+        "cost": Cost(train_seconds=seconds, steps=100, parameters=parameters, cpu_seconds=seconds),
         "code": CODE,
         "environment": {"python": "3.11.7"},
         "files": {"predictions.npz": "e" * 64},

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mer_bench.cli.leaderboard import main
 from mer_bench.results.cluster_counts import few, items
 from mer_bench.results.record import read_record, run_folder
 from mer_bench.results.sums import NAMES, PUBLIC, read_sums
@@ -47,6 +48,14 @@ def small(path: Path) -> list[str]:
 
 def test_only_aggregates_are_committed():
     assert not strays(ROOT / "leaderboards")
+
+
+@pytest.mark.slow
+def test_committed_pages_are_what_the_records_say(capsys):
+    folder = ROOT / "leaderboards"
+    status = main(["--check", "--records", str(folder / "records"), "--out", str(folder)])
+    said = capsys.readouterr()
+    assert status == 0, f"{said.err}\n{said.out}\nmer-bench leaderboard --records {folder / 'records'} --out {folder}"
 
 
 @pytest.mark.parametrize(

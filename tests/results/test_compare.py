@@ -166,6 +166,12 @@ def test_only_some_seeds(tmp_path: Path, capsys):
     half = 100 * stats.t.ppf(0.975, 4) * np.sqrt((1 / 10 + 1 / 3) * gains.var(ddof=1))
     assert (high + low) / 2 == pytest.approx(100 * gains.mean(), abs=0.0101)
     assert (high - low) / 2 == pytest.approx(half, abs=0.0101)
+    assert "P(foal is better)" in text
+    # only the primary metric is tested
+    assert main([*command, "--seeds", "0", "1", "--metric", "emotion/wa"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^difference .* interval [+-][\d.]+ to [+-][\d.]+$", text, re.MULTILINE)
+    assert "p = " not in text and "better) =" not in text and "no p: only emotion/ua" in text
     with pytest.raises(UserError, match="foal under iemocap4: 10 of 15 runs"):
         main([*command, "--seeds", "0", "1", "2"])
 

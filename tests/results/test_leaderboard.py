@@ -128,7 +128,8 @@ def test_markdown_csv_and_json_never_disagree():
     columns = {
         **{"UA % ↑ [95 %]": ("score", 2), "Δ concat [95 %]": ("difference", 2), "P(better)": ("p_better", 3)},
         **{"seed SD": ("seed_sd", 2), "interaction gain [95 %]": ("gain", 2), "missing AUC [95 %]": ("missing_auc", 2)},
-        **{"worst group": ("worst_group", 2), "parameters": ("parameters", 0), "s / run": ("train_seconds", 1)},
+        **{"worst group": ("worst_group", 2), "parameters": ("parameters", 0)},
+        **{"CPU s / run": ("compute_seconds", 1)},
         **{"validation": ("validation", 2)},
     }
     for row in rows:
@@ -188,7 +189,7 @@ def test_the_page_says_in_words_what_is_known():
     rows = main_rows(sure)
     for said, name in ((better, "Gated"), (worse, "Mult")):
         row = rows[name]
-        assert html.unescape(said) == f"{name} {row['Δ concat [95 %]']} (p {row['p']}, 1.0 x the training time)"
+        assert html.unescape(said) == f"{name} {row['Δ concat [95 %]']} (p {row['p']}, 1.0 x the CPU time)"
     assert "0.1 of these 3 would pass by luck" in line or "0.2 of these 3 would pass by luck" in line
     assert "Not told apart from it: 1 of 3." in line
 

@@ -32,11 +32,11 @@ def test_every_shipped_method_has_a_row_or_is_named():
     files, *_ = render(loaded(table_of(SKILLS, protocol=SHIPPED)))
     found, known = listed(files[PAGE]), cards()
     shown = set.union(*found.values()) | {name.partition(":")[0] for name in SKILLS}
-    assert shown == set(known) and "INCOMPLETE 0/25: nobody has run it" in found
+    assert shown == set(known) and "INCOMPLETE 0/25: no run under this definition" in found
     for reason, slugs in found.items():
         for slug in slugs:
             said = unsupported(known[slug], find_protocol("iemocap4"), ["audio", "text"])
-            assert reason == (f"does not fit: {said}" if said else "INCOMPLETE 0/25: nobody has run it")
+            assert reason == (f"does not fit: {said}" if said else "INCOMPLETE 0/25: no run under this definition")
     model = json.loads(files["board.json"])["pages"][0]["tables"][0]["not_run"]
     assert {one["slug"] for one in model} == set(known) - {"concat", "foal", "gated", "unimodal"}
 
@@ -156,7 +156,7 @@ def test_the_first_words_answer_what_is_better_by_how_much_and_what_goes_missing
     gain = float(re.search(r"by \+([\d.]+)", line["One modality"])[1])
     assert single.startswith(f"-{gain:.2f}") and "BEST-SINGLE" in rows["Unimodal (text)"]["badges"]
     assert "half of the modalities removed" in line["Missing at test"] and "Foal is best" in line["Missing at test"]
-    assert "Foal (10.0 s of training a run, 1,000 parameters)" in line["Cost"]
+    assert "Foal (10.0 CPU s a run, 1,000 parameters)" in line["Cost"]
     front = {html.unescape(k): html.unescape(v) for k, v in tables(files["README.md"])[0][0].items()}
     assert front["better than concat (Δ [95 %], p)"] == f"Foal {foal['Δ concat [95 %]']}, p {foal['p']}"
     assert front["concat"] == rows["Concat"]["UA % ↑ [95 %]"]
@@ -180,3 +180,21 @@ def test_a_lone_failed_method_says_little_and_nothing_wrong():
     files, *_ = render(loaded([make("concat", 0, 0, 0.5, items=SIZES)]))
     assert "Fewer than two ranked methods" in files[PAGE] and "**Cost" not in files[PAGE]
     assert tables(files["README.md"])[0][0]["concat"] == "—"
+
+
+def test_cost_is_what_runs_took_of_processors_and_not_the_clock_of_a_busy_machine():
+    records = []
+    for r in table_of({"concat": 0.6, "gated": 0.61}):
+        clock, used = {"concat": (99.0, 2.0), "gated": (1.0, 5.0)}[r.method.slug]
+        cost = dataclasses.replace(r.cost, train_seconds=clock, cpu_seconds=used, gpu_seconds=1.0, parameters=0)
+        records.append(dataclasses.replace(r, cost=cost))
+    files, *_ = render(loaded(records))
+    (line,) = re.findall(r"\*\*Cost:.*", files[PAGE])
+    assert "the cheapest of them is Concat (3.0 CPU s a run)" in line and "the dearest Gated (6.0 CPU s a run)" in line
+    shown = {slug: row["CPU s / run"] for slug, row in rows_of(files[PAGE]).items()}
+    assert shown == {"Concat": "3.0", "Gated": "6.0"} and {
+        row["parameters"] for row in rows_of(files[PAGE]).values()
+    } == {"—"}
+    assert "the independent unit is the fold, 3 of them" in files[PAGE]
+    (pareto,) = (text for name, text in files.items() if "--pareto" in name)
+    assert "Concat: " in pareto and "in 3.0 CPU s" in pareto

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mer_bench.results.statistics import calibration, page
+from mer_bench.metrics import counts, moments
+from mer_bench.metrics.families import ADDITIVE
+from mer_bench.results.statistics import SingleSplit, calibration, page
 from mer_bench.results.statistics.simulation import CrossValidation, OfficialSplit
-from mer_bench.results.statistics.worlds import FAMILIES, SETTINGS, concordance, recall
+from mer_bench.results.statistics.worlds import FAMILIES, POWERED, SETTINGS
 
 PAGE = Path(__file__).parents[2] / "leaderboards" / "statistics.md"
 SHORT = ("A, 678 videos, 5 seeds, accuracy", "B, 5 sessions, 5 seeds, accuracy", "C, 87 subjects, 3 seeds, accuracy")
@@ -29,6 +31,14 @@ def test_rank_intervals_rarely_claim_an_order_among_equals():
     (setting,) = (setting for setting in FAMILIES if setting.name.startswith("A, 31"))
     row = calibration.measure_family(setting, replicates=60)
     assert calibration.violations({"families": [asdict(row)]}, sigmas=3) == []
+
+
+def test_rule_a_is_judged_with_the_metrics_and_the_sums_of_the_boards():
+    shipped = {one.value: one.family.__name__ for (_, kind), one in ADDITIVE.items() if kind != "multilabel"}
+    for setting in (*SETTINGS, *POWERED, *FAMILIES):
+        if isinstance(setting.rule, SingleSplit):
+            parts = {"class_confusion": (4, 4), "value_moments": (len(moments.MOMENTS),)}[shipped[setting.rule.metric]]
+            assert setting.draw(np.random.default_rng(0)).shape[3:] == parts
 
 
 def test_a_wrong_rule_is_caught():
@@ -80,13 +90,13 @@ def test_page_shows_every_number():
 def test_known_truth_of_the_official_split():
     world = OfficialSplit(videos=400, segments=40_000, uneven=0.5, seeds=5)
     drawn = world.draw(np.random.default_rng(0))
-    hits, moments, errors = (part.sum(axis=2) for part in drawn)
-    assert recall(hits).mean() == pytest.approx(world.truth, abs=0.01)
-    assert concordance(moments).mean() == pytest.approx(world.true_ccc, abs=0.01)
-    assert (errors[..., 0] / errors[..., 1]).mean() == pytest.approx(world.true_mae, abs=0.01)
-    # all parts count the same items, and every video has one
-    assert (hits[..., 1].sum(axis=-1) == 40_000).all()
-    assert (drawn.errors[..., 1] >= 1).all()
+    confusion, sums = (part.sum(axis=2) for part in drawn)
+    assert counts.ua(confusion).mean() == pytest.approx(world.truth, abs=0.01)
+    assert moments.ccc_of(sums).mean() == pytest.approx(world.true_ccc, abs=0.01)
+    assert moments.mae_of(sums).mean() == pytest.approx(world.true_mae, abs=0.01)
+    # both parts count the same items, and every video has one
+    assert (confusion.sum(axis=(-2, -1)) == 40_000).all() and (sums[..., 0] == 40_000).all()
+    assert (drawn.moments[..., 0] >= 1).all()
 
 
 def test_cross_validation_never_trains_on_its_test_fold():

@@ -169,6 +169,9 @@ def test_resolution_before_and_after_adjustment():
     se = np.median([row.se for row in differences])
     # quantiles of t with 4 degrees of freedom: .975, .80, 1 - .05/60
     assert result.single == pytest.approx((2.776445 + 0.940965) * se, rel=1e-5)
+    ends = [extreme(row.se for row in differences) for extreme in (min, max)]
+    assert [result.smallest, result.largest] == pytest.approx([(2.776445 + 0.940965) * se for se in ends], rel=1e-5)
+    assert result.smallest < result.single < result.largest
     assert result.factor == pytest.approx(7.5287, abs=1e-3)
     assert result.adjusted == pytest.approx((7.528671 + 0.940965) * se, rel=1e-5)
 

@@ -76,9 +76,10 @@ def test_rule_a_difference_pairs_clusters_and_adds_the_seeds_of_both():
     first, second = split(1), split(2)
     result = A.difference(first, second)
     per_seed = [(s[..., 0].sum(1) / s[..., 1].sum(1)) for s in (first, second)]
-    counts = first[0, :, 1]
-    gap = (first[..., 0].mean(0) - second[..., 0].mean(0)) - (per_seed[0].mean() - per_seed[1].mean()) * counts
-    expected = sum(np.var(values, ddof=1) / 5 for values in per_seed) + 40 / 39 * (gap**2).sum() / counts.sum() ** 2
+    rest = [np.delete(s, v, axis=1).sum(axis=1) for v in range(40) for s in (first, second)]
+    without = np.array([(one[:, 0] / one[:, 1]).mean() for one in rest]).reshape(40, 2)
+    gap = without[:, 0] - without[:, 1]
+    expected = sum(np.var(values, ddof=1) / 5 for values in per_seed) + 39 / 40 * ((gap - gap.mean()) ** 2).sum()
     assert result.se == pytest.approx(expected**0.5, rel=1e-10)
     same = A.difference(first, second, same_runs=True)
     paired = np.var(per_seed[0] - per_seed[1], ddof=1) / 5

@@ -1,4 +1,4 @@
-"""Sign-flip, Wilcoxon and P(B > A)."""
+"""Sign-flip and Wilcoxon."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from mer_bench.errors import UserError
-from mer_bench.results.statistics import outperformance, sign_flip, wilcoxon
+from mer_bench.results.statistics import sign_flip, wilcoxon
 
 
 def test_exact_sign_flip_equals_scipy():
@@ -57,20 +57,6 @@ def test_no_difference_anywhere_is_p_1():
     assert sign_flip(np.zeros(30)) == 1.0
     assert wilcoxon(np.zeros((30, 3))) == 1.0
     assert wilcoxon(np.full(30, 1e-17)) == 1.0
-
-
-def test_outperformance_counts_ties_half():
-    result = outperformance([[1.0, 0.0], [1.0, -1.0]], higher_is_better=True)
-    assert result.value == pytest.approx((1 + 0.5 + 1 + 0) / 4)
-    assert outperformance([[1.0, 0.0], [1.0, -1.0]], higher_is_better=False).value == pytest.approx(0.375)
-
-
-def test_outperformance_is_meaningful_only_beyond_doubt():
-    always = outperformance(np.ones((8, 3)), higher_is_better=True)
-    assert (always.value, always.low, always.high, always.meaningful) == (1, 1, 1, True)
-    half = outperformance(np.tile([[1.0], [-1.0]], (4, 3)), higher_is_better=True)
-    assert half.low < half.value == 0.5 < half.high
-    assert not half.meaningful
 
 
 @pytest.mark.parametrize("test", [sign_flip, wilcoxon])

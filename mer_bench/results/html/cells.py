@@ -6,7 +6,7 @@ import html
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mer_bench.results.markdown import DASH, count, number, text
+from mer_bench.results.markdown import DASH, number, text
 from mer_bench.results.model import BoardPage, BoardRow, BoardTable
 from mer_bench.results.pages import rows_table, words
 
@@ -55,8 +55,8 @@ def columns(page: BoardPage, found: BoardTable) -> list[Column]:
         Column("gain", "interaction gain", lambda row: words.interval(scale, row.gain, sign=True)),
         Column("missing_auc", "missing AUC", lambda row: words.interval(scale, row.missing_auc)),
         Column("worst_group", "worst group", lambda row: words.value(scale, row.worst_group)),
-        Column("parameters", "parameters", lambda row: count(row.parameters)),
-        Column("train_seconds", "s / run", lambda row: number(row.train_seconds, 1)),
+        Column("parameters", "parameters", words.parameters),
+        Column("compute_seconds", "CPU s / run", words.cost),
         Column("done", "runs", lambda row: f"{row.done}/{row.planned}"),
         Column("badges", "badges", lambda row: shown(words.badges(row)) or DASH),
     ]

@@ -24,7 +24,7 @@ NAME = "leaderboard.html"
 SCRIPT = ("build", "state", "rows", "compare", "save", "start")
 CAPTIONS = {
     "forest": "Scores with their 95 % intervals",
-    "pareto": "Score against training time; filled: nothing is both faster and better",
+    "pareto": "Score against CPU time; filled: nothing is both cheaper and better",
     "missing": "Score as modalities go missing",
 }
 
@@ -137,7 +137,8 @@ def _page(page: BoardPage, drawn: dict[str, Any]) -> dict[str, Any]:
             "Ranked by": f"{cells.shown(protocol.primary)} on the test part, {direction} is better",
             "Planned": f"{protocol.folds} x {len(protocol.seeds)} = {count(protocol.folds * len(protocol.seeds))} "
             "runs (folds x seeds)",
-            "Intervals": f"{board_page.RULES[protocol.statistics]}; independent unit: {cells.shown(protocol.cluster)}",
+            "Intervals": f"{board_page.RULES[protocol.statistics]}; the independent unit is "
+            f"{cells.plain(board_page.unit(page))}",
             "Items": cells.shown(sizes) or DASH,
             "Features": cells.shown("; ".join(f"{f.modality} {f.extractor or DASH} ({f.dim})" for f in page.features)),
             "Protocol": f"{protocol.hash}, feature file {page.data[:16]}, newest record {page.newest or DASH}",

@@ -71,13 +71,25 @@ def _facts(page: BoardPage) -> str:
         "part; every other number is not adjusted for looking at many",
         f"planned: {protocol.folds} {'fold' if protocol.folds == 1 else 'folds'} x seeds {seeds} = "
         f"{count(protocol.folds * len(protocol.seeds))} runs",
-        f"{RULES[protocol.statistics]}; the independent unit is the {text(protocol.cluster)}",
+        f"{RULES[protocol.statistics]}; the independent unit is {unit(page)}",
         f"weights: {'; '.join(_SELECTION[rule] for rule in rules) or DASH}",
         f"items: {sizes or DASH}",
         f"protocol {code(protocol.hash)}, feature file {code(page.data[:16])}, newest record {page.newest or DASH}",
         f"to reproduce: `{_command(page)}`",
     ]
     return "".join(f"- {line}\n" for line in lines)
+
+
+def unit(page: BoardPage) -> str:
+    """What the rule takes for independent, and how many there are."""
+    protocol, cluster = page.protocol, text(page.protocol.cluster)
+    there = f", {' to '.join(map(count, page.clusters))} of them in the test part" if page.clusters else ""
+    said = {
+        "A": f"the {cluster}{there}",
+        "B": f"the fold, {protocol.folds} of them",
+        "C": f"the {cluster}, one a fold, {count(protocol.folds)} of them",
+    }
+    return said[protocol.statistics]
 
 
 def _command(page: BoardPage) -> str:
@@ -109,7 +121,10 @@ def not_run_rows(page: BoardPage, found: BoardTable) -> rows_table.Cells | None:
         inputs = f" ({text(', '.join(one.modalities))})" if len(one.modalities) < len(page.features) else ""
         by_reason.setdefault(one.reason, []).append(f"{code(one.slug)}{inputs}")
     rows: list[tuple[str, ...]] = [
-        (text(f"does not fit: {reason}") if reason else f"INCOMPLETE 0/{planned}: nobody has run it", ", ".join(names))
+        (
+            text(f"does not fit: {reason}") if reason else f"INCOMPLETE 0/{planned}: no run under this definition",
+            ", ".join(names),
+        )
         for reason, names in sorted(by_reason.items())
     ]
     return ("what keeps it out", "methods"), rows
@@ -117,7 +132,7 @@ def not_run_rows(page: BoardPage, found: BoardTable) -> rows_table.Cells | None:
 
 def _pictures(page: BoardPage, found: BoardTable) -> str:
     stem = f"figures/{page.name}--{found.variant}"
-    shown = [("forest", "Scores with their intervals"), ("pareto", "Score against training time")]
+    shown = [("forest", "Scores with their intervals"), ("pareto", "Score against CPU time")]
     if any(row.missing_auc for row in found.rows):
         shown.append(("missing", "Score as modalities go missing"))
     return "".join(f"![{title}]({stem}--{kind}.svg)\n" for kind, title in shown) if words.drawn(found.rows) else ""

@@ -14,6 +14,8 @@ from mer_bench.results.tables import REFERENCE
 
 FAR = ("majority", "shuffled")  # so far below all others that these would be one dot
 
+UNTIMED = "No run says what it took of processors."
+
 
 def figures(page: BoardPage) -> dict[str, str]:
     """Every picture of a page, by file name."""
@@ -21,14 +23,14 @@ def figures(page: BoardPage) -> dict[str, str]:
     for table in page.tables:
         rows, stem = words.drawn(table.rows), f"{page.name}--{table.variant}"
         rows = [row for row in rows if row.slug not in FAR] or rows
+        for row in table.rows:
+            if row.confusion and not row.control:
+                found[f"{picture(page, table.variant, row)}.svg"] = confusion(row)
         if not rows:
             continue
         found[f"{stem}--forest.svg"] = forest(page, rows)
         found[f"{stem}--pareto.svg"] = pareto(page, rows)
         found |= {f"{stem}--missing{name}.svg": content for name, content in missing_figures(page, table).items()}
-        for row in table.rows:
-            if row.confusion and not row.control:
-                found[f"{picture(page, table.variant, row)}.svg"] = confusion(row)
     return found
 
 
@@ -61,16 +63,18 @@ def forest(page: BoardPage, rows: Sequence[BoardRow]) -> str:
 
 
 def pareto(page: BoardPage, rows: Sequence[BoardRow]) -> str:
-    """Score against training seconds, logarithmic; filled: nothing is both faster and better."""
+    """Score against seconds of processors, logarithmic; filled: nothing is both cheaper and better."""
     scale = page.scale
-    timed = [row for row in rows if row.train_seconds and row.score]
+    timed = [row for row in rows if row.compute_seconds and row.score]
     height = max(340.0, 60 + 16.0 * len(timed))
-    about = "; ".join(f"{row.label}: {words.value(scale, row.mean)} in {row.train_seconds:.1f} s" for row in timed)
-    drawing = Drawing(760, height, f"{scale.title} against training time on {page.name}", about)
+    about = "; ".join(
+        f"{row.label}: {words.value(scale, row.mean)} in {row.compute_seconds:.1f} CPU s" for row in timed
+    )
+    drawing = Drawing(760, height, f"{scale.title} against CPU time on {page.name}", about or UNTIMED)
     if not timed:
-        drawing.text(20, 40, "No method was trained.")
+        drawing.text(20, 40, UNTIMED)
         return drawing.render()
-    seconds = [row.train_seconds or 1.0 for row in timed]
+    seconds = [row.compute_seconds or 1.0 for row in timed]
     scores = [row.score.value for row in timed if row.score]
     x = Scale(min(seconds), max(seconds), 70, 440, log=True)
     y = Scale(min(scores), max(scores), height - 60, 30)
@@ -82,7 +86,7 @@ def pareto(page: BoardPage, rows: Sequence[BoardRow]) -> str:
     for tick in ticks(min(scores), max(scores)):
         drawing.line(60, y(tick), 450, y(tick), "grid")
         drawing.text(54, y(tick) + 4, f"{tick:g}", anchor="end", kind="quiet")
-    drawing.text(450, height - 14, "seconds of training a run (logarithmic)", anchor="end", kind="quiet")
+    drawing.text(450, height - 14, "CPU seconds of a run (logarithmic)", anchor="end", kind="quiet")
     sign = 1 if scale.higher_is_better else -1
     for i, row in enumerate(timed):
         assert row.score is not None
@@ -91,10 +95,10 @@ def pareto(page: BoardPage, rows: Sequence[BoardRow]) -> str:
             for other in timed
             if other.score
             and other is not row
-            and (other.train_seconds or 0) <= (row.train_seconds or 0)
+            and (other.compute_seconds or 0) <= (row.compute_seconds or 0)
             and sign * other.score.value >= sign * row.score.value
         ]
-        px, py = x(row.train_seconds or 1.0), y(row.score.value)
+        px, py = x(row.compute_seconds or 1.0), y(row.score.value)
         drawing.dot(px, py, "hollow" if better else "mark")
         drawing.text(px + 6, py - 5, str(i + 1), kind="quiet")
         drawing.text(475, 30 + 16 * i, f"{i + 1}. {shorten(row.label, 36)}")

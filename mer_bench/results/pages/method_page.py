@@ -67,12 +67,12 @@ def _overview(found: Sequence[tuple[BoardPage, str, BoardRow]]) -> str:
             words.interval(page.scale, row.difference, sign=True),
             words.p_value(row),
             words.rank(row),
-            number(row.train_seconds, 1),
+            words.cost(row),
             f"{row.done}/{row.planned}",
         )
         for page, variant, row in found
     ]
-    header = ("board", "row", "score [95 %]", "Δ concat [95 %]", "p", "rank", "s / run", "runs")
+    header = ("board", "row", "score [95 %]", "Δ concat [95 %]", "p", "rank", "CPU s / run", "runs")
     return table(header, rows, left=3)
 
 
@@ -86,15 +86,16 @@ def _numbers(page: BoardPage, row: BoardRow) -> str:
         ("Δ concat", words.interval(scale, row.difference, sign=True)),
         ("p", words.p_value(row)),
         ("P(better)", number(row.p_better, 3)),
-        ("P(within half a point)", number(row.p_within, 3)),
+        (f"P(within {scale.margin})", number(row.p_within, 3)),
         ("second opinions", opinions or DASH),
         ("validation part", words.value(scale, row.validation)),
         ("seed SD", words.value(scale, row.seed_sd)),
         ("interaction gain", words.interval(scale, row.gain, sign=True)),
         ("missing-modality AUC", words.interval(scale, row.missing_auc)),
         ("worst group", words.value(scale, row.worst_group)),
-        ("parameters", count(row.parameters)),
-        ("seconds of training a run", number(row.train_seconds, 1)),
+        ("parameters", words.parameters(row)),
+        ("CPU seconds of a run", words.cost(row)),
+        ("seconds of training a run, on the clock of whatever machine it was", number(row.train_seconds, 1)),
         ("runs", f"{row.done}/{row.planned}"),
         ("settings", code(row.settings)),
         ("commits", ", ".join(map(code, row.commits)) or DASH),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mer_bench.results.markdown import DASH, count, number, table, text
+from mer_bench.results.markdown import DASH, number, table, text
 from mer_bench.results.model import BoardPage, BoardRow, BoardTable
 from mer_bench.results.pages import words
 from mer_bench.results.samples import missing_curve
@@ -25,7 +25,7 @@ def tables(page: BoardPage, found: BoardTable) -> list[str]:
 
 def _main(page: BoardPage, rows: Sequence[BoardRow]) -> str:
     scale = page.scale
-    header = ("method", f"{words.column(scale)} [95 %]", "Δ concat [95 %]", "p", "missing AUC [95 %]", "s / run",
+    header = ("method", f"{words.column(scale)} [95 %]", "Δ concat [95 %]", "p", "missing AUC [95 %]", "CPU s / run",
               "parameters", "badges")  # fmt: skip
     cells = [
         (
@@ -34,8 +34,8 @@ def _main(page: BoardPage, rows: Sequence[BoardRow]) -> str:
             words.interval(scale, row.difference, sign=True),
             words.p_value(row),
             words.interval(scale, row.missing_auc),
-            number(row.train_seconds, 1),
-            count(row.parameters),
+            words.cost(row),
+            words.parameters(row),
             text(words.badges(row)) or DASH,
         )
         for row in rows

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from mer_bench.results.markdown import count, number, text
+from mer_bench.results.markdown import number, text
 from mer_bench.results.model import BoardPage, BoardRow, BoardTable, Interval, Scale
 from mer_bench.results.pages import words
 from mer_bench.results.samples import missing_curve
@@ -57,8 +57,8 @@ def _named(scale: Scale, rows: Sequence[BoardRow], base: BoardRow | None) -> str
     named = []
     for row in rows:
         about = [f"p {words.p_value(row)}"]
-        if base is not None and base.train_seconds and row.train_seconds:
-            about.append(f"{number(row.train_seconds / base.train_seconds, 1)} x the training time")
+        if base is not None and base.compute_seconds and row.compute_seconds:
+            about.append(f"{number(row.compute_seconds / base.compute_seconds, 1)} x the CPU time")
         named.append(f"{text(row.label)} {words.interval(scale, row.difference, sign=True)} ({', '.join(about)})")
     return "; ".join(named) or "none"
 
@@ -68,10 +68,12 @@ def resolution(scale: Scale, found: BoardTable) -> str:
     if found.resolution is None:
         return "Fewer than two ranked methods: nothing can be resolved."
     r, unit = found.resolution, " points" if scale.unit else ""
+    ends = f"{words.value(scale, r.smallest)} to {words.value(scale, r.largest)}"
     return (
-        f"**Resolution:** differences below {words.value(scale, r.single)}{unit} cannot be resolved here (80 % power, "
-        f"one comparison); with Holm over {r.comparisons} comparisons, below {words.value(scale, r.adjusted)}{unit}, "
-        f"since an observed difference then needs {number(r.factor, 2)} standard errors."
+        f"**Resolution:** to be found in four studies of five, half of the pairs need a difference above "
+        f"{words.value(scale, r.single)}{unit} (one comparison; {ends} over all pairs); with Holm over {r.comparisons} "
+        f"comparisons, above {words.value(scale, r.adjusted)}{unit}, since an observed difference then needs "
+        f"{number(r.factor, 2)} standard errors."
     )
 
 
@@ -104,11 +106,11 @@ def top(found: BoardTable) -> list[BoardRow]:
 
 def cost(found: BoardTable) -> str:
     """What the cheapest and the dearest of the top group take."""
-    timed = sorted((row.train_seconds, row.key, row) for row in top(found) if row.train_seconds is not None)
+    timed = sorted((row.compute_seconds, row.key, row) for row in top(found) if row.compute_seconds is not None)
     if not timed:
         return ""
     cheap, dear = timed[0][2], timed[-1][2]
-    said = f"**Cost:** {len(timed)} methods may be the best; the cheapest of them is {_takes(cheap)}"
+    said = f"**Cost:** {len(top(found))} methods may be the best; the cheapest of them is {_takes(cheap)}"
     return (
         f"{said}, the dearest {_takes(dear)}."
         if cheap is not dear
@@ -117,7 +119,8 @@ def cost(found: BoardTable) -> str:
 
 
 def _takes(row: BoardRow) -> str:
-    return f"{text(row.label)} ({number(row.train_seconds, 1)} s of training a run, {count(row.parameters)} parameters)"
+    size = f", {words.parameters(row)} parameters" if row.parameters else ""
+    return f"{text(row.label)} ({words.cost(row)} CPU s a run{size})"
 
 
 def missing(scale: Scale, found: BoardTable) -> str:

@@ -13,13 +13,13 @@ What the rules are, and how well they hold: `leaderboards/statistics.md`, made b
 from __future__ import annotations
 
 from mer_bench.results.statistics.clusters import mean, pigeonhole
-from mer_bench.results.statistics.derived import additive_projection, expected_best, interaction, missing_auc
+from mer_bench.results.statistics.derived import interaction, missing_auc
 from mer_bench.results.statistics.estimates import MARGIN, Difference, Estimate, make_difference, make_estimate
 from mer_bench.results.statistics.folds import Folds, LeaveOneOut
 from mer_bench.results.statistics.multiplicity import Tested, families, holm, max_t
 from mer_bench.results.statistics.ranks import RankInterval, Resolution, rank_intervals, resolution
 from mer_bench.results.statistics.rule import Rule
-from mer_bench.results.statistics.second_opinion import Outperformance, outperformance, sign_flip, wilcoxon
+from mer_bench.results.statistics.second_opinion import sign_flip, wilcoxon
 from mer_bench.results.statistics.single_split import SingleSplit
 
 __all__ = [
@@ -28,14 +28,11 @@ __all__ = [
     "Estimate",
     "Folds",
     "LeaveOneOut",
-    "Outperformance",
     "RankInterval",
     "Resolution",
     "Rule",
     "SingleSplit",
     "Tested",
-    "additive_projection",
-    "expected_best",
     "families",
     "holm",
     "interaction",
@@ -44,7 +41,6 @@ __all__ = [
     "max_t",
     "mean",
     "missing_auc",
-    "outperformance",
     "pigeonhole",
     "rank_intervals",
     "resolution",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -73,24 +73,24 @@ class Family:
     false_claims: float
 
 
-def _draws(setting: Setting, replicates: int, seed: int) -> list[Array]:
-    """Simulated studies; the stream belongs to the setting, so that adding one changes no other."""
+def _draws(setting: Setting, replicates: int, seed: int) -> Iterator[Array]:
+    """Simulated studies, one at a time; the stream belongs to the setting, so that adding one changes no other."""
     rng = np.random.default_rng([seed, zlib.crc32(setting.name.encode())])
-    return [setting.draw(rng) for _ in range(replicates)]
+    return (setting.draw(rng) for _ in range(replicates))
 
 
 def measure(setting: Setting, replicates: int, seed: int = SEED) -> Measured:
     """False positives and coverage of one setting under the null hypothesis."""
-    studies = _draws(setting, replicates, seed)
-    scores = [setting.rule.score(study[0]) for study in studies]
-    by_seed = np.array([[setting.by_seed(sample) for sample in study] for study in studies])  # study, method, seed
+    scores, positives, seeds, gaps = [], [], [], []
+    for study in _draws(setting, replicates, seed):
+        scores.append(setting.rule.score(study[0]))
+        positives.append(setting.rule.difference(*study[:2]).p <= ALPHA)
+        seeds.append([setting.by_seed(sample) for sample in study])
+        if setting.cross_validated:
+            gaps.append((study[0] - study[1]).ravel())
+    by_seed = np.array(seeds)  # study, method, seed
     # the truth is known, or else the mean of what all equal methods reached in all studies
     truth = by_seed.mean() if setting.truth is None else setting.truth
-    positives = [setting.rule.difference(*study[:2]).p <= ALPHA for study in studies]
-    pairs = None
-    if setting.cross_validated:
-        flat = np.array(studies).reshape(replicates, len(studies[0]), -1)
-        pairs = _t_test_share(flat[:, 0] - flat[:, 1])
     return Measured(
         setting.name,
         replicates,
@@ -99,7 +99,7 @@ def measure(setting: Setting, replicates: int, seed: int = SEED) -> Measured:
         half_width=float(np.mean([score.high - score.low for score in scores]) / 2),
         seeds_false_positives=_two_sample_share(by_seed[:, 0], by_seed[:, 1]),
         seeds_coverage=1 - _t_test_share(by_seed[:, 0] - truth),
-        pairs_false_positives=pairs,
+        pairs_false_positives=_t_test_share(np.array(gaps)) if gaps else None,
     )
 
 

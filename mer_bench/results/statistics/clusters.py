@@ -42,23 +42,6 @@ def per_seed(statistics: Array, metric: Metric) -> Array:
     return evaluate(metric, statistics.sum(axis=1), "metric of the whole test set")
 
 
-def linear_deviations(statistics: Array) -> Array:
-    """What each cluster adds to a mean-type score; the sum of squares is the cluster variance.
-
-    V/(V-1) · Σ_v (Σ_{i in v} x_i - θ n_v)² / n², for the average over seeds.
-
-    Args:
-        statistics: (seed, cluster, 2), sum and count.
-
-    Returns:
-        (cluster,) deviations.
-    """
-    sums, counts = statistics.mean(axis=0).T
-    total = counts.sum()
-    clusters = len(counts)
-    return np.asarray((sums - sums.sum() / total * counts) / total * np.sqrt(clusters / (clusters - 1)))
-
-
 def leave_one_out(statistics: Array, metric: Metric) -> Array:
     """The seed-averaged metric without each cluster in turn (cluster,).
 
@@ -71,7 +54,15 @@ def leave_one_out(statistics: Array, metric: Metric) -> Array:
 
 
 def jackknife_deviations(statistics: Array, metric: Metric) -> Array:
-    """As `linear_deviations`, for any smooth metric: (V-1)/V · Σ_v (θ_(-v) - mean)²."""
+    """What each cluster adds to the seed-averaged metric; squares sum to the variance (V-1)/V · Σ_v (θ_(-v) - mean)².
+
+    Args:
+        statistics: (seed, cluster, *parts).
+        metric: smooth, from summed parts to the score.
+
+    Returns:
+        (cluster,) deviations.
+    """
     values = leave_one_out(statistics, metric)
     clusters = len(values)
     return np.asarray((values.mean() - values) * np.sqrt((clusters - 1) / clusters))

@@ -14,8 +14,23 @@ from mer_bench.results.statistics.worlds import SETTINGS
 _INTRODUCTION = """\
 # How the numbers are made
 
-Every score on these pages has an interval, every difference a test, every rank a range. This page says how they are
-computed, and how often each of them was wrong in simulations where the truth is known.
+A row with all of its planned runs has a score with a 95 % interval, a difference to `concat` with an interval and a
+p value, and, where it may be ranked, a range of ranks. This page says how these are computed, and how often each of
+them was wrong in simulations where the truth is known.
+
+## What has an interval, and what has none
+
+| number | interval | p value |
+| :-- | :-- | :-- |
+| score of a complete row: primary metric, nothing missing (`full`) | yes | — |
+| its difference to `concat` | yes | yes |
+| differences of all pairs of ranked rows | yes | in `board.json`, not adjusted |
+| missing-modality AUC, interaction gain | yes, not adjusted | no |
+| score of an incomplete row: a mean of the runs that are there | no | no |
+| other metrics, single conditions, folds, validation part, worst group, seed SD, cost | no | no |
+
+`mer-bench compare --metric` gives other metrics and conditions an interval, not adjusted, and no p value; on an
+official split only the primary metric has one.
 
 ## Why not mean ± standard deviation over seeds
 
@@ -31,13 +46,12 @@ distribution. Metrics keep their own direction: for MAE, less is better, in ever
 
 **Rule A, one official split, at least 5 seeds.** Two sources of luck, added:
 
-    SE² = var(seeds) / N  +  cluster variance
-    cluster variance, metrics that are means:  V/(V-1) · Σ_v (Σ_{i in v} x_i - θ n_v)² / n²
-    cluster variance, all others:              (V-1)/V · Σ_v (θ without v - their mean)²      (jackknife)
-    df = SE⁴ / (seed term² / (N-1) + cluster term² / (V-1))                                  (Satterthwaite)
+    SE² = var(seeds) / N  +  (V-1)/V · Σ_v (θ without v - their mean)²     (jackknife over clusters)
+    df = SE⁴ / (seed term² / (N-1) + cluster term² / (V-1))               (Satterthwaite)
 
 The V clusters are videos or subjects, the N seeds trainings. For a difference the cluster term is computed on the
-difference, video by video, and the seed terms of both methods are added.
+difference, video by video, and the seed terms of both methods are added. Every metric gets the jackknife, those that
+are means too; the simulations below use the functions that the boards are scored with.
 
 **Rule B, J folds x S seeds.** With d the score, or the difference, of one fold and seed:
 
@@ -58,8 +72,9 @@ The interval is θ ± t · SE (95 %), the p value that of difference / SE.
 ## What is shown, and why
 
 - **P(better)**: the probability that a method is better than the reference, from the same t distribution read as a
-  posterior (the correlated t-test of Corani and Benavoli, 2015). **P(within ±0.5)**: that the two differ by less than
-  half a point, which nobody would notice. A high p value alone is no evidence of equality; this is.
+  posterior (the correlated t-test of Corani and Benavoli, 2015). **P(within ±m)**: that the two differ by less than
+  a margin m that nobody would notice: half a point of a metric in per cent, 0.005 of one in its own unit (MAE, CCC). A
+  high p value alone is no evidence of equality; this is.
 - **Confirmatory** are only the comparisons that were announced beforehand: the four seed methods against `concat`.
   Their p values are adjusted by Holm; one that was not measured counts with p = 1. **Everything else is exploratory**:
   not adjusted, and marked so.
@@ -67,13 +82,14 @@ The interval is θ ± t · SE (95 %), the p value that of difference / SE.
   the whole table is right with 95 % confidence: by bootstrap max-T over clusters and seeds under rule A, by Holm over
   all pairs under B and C. Methods whose range includes 1 form the top group. No number is printed in bold.
 - **Resolution**: the smallest true difference that the protocol finds in 80 % of studies,
-  (t of the test + t of the power) · SE, for one comparison and after adjustment.
+  (t of the test + t of the power) · SE, for one comparison and after adjustment. Every pair of ranked methods has its
+  own; a board says the median, the smallest and the largest.
 - **Missing-modality AUC**: trapezoid of the score over the rates, divided by their range. The ten stored masks of a
   rate are averaged before any standard error: they are no source of doubt about the method.
 - **Interaction gain**: the score of a network minus that of its additive projection (EMAP), same networks, same
   clusters, on the same items: at most 256 of each test part, with 64 partners, chosen by a hash of their ids. ADDITIVE
-  only if the whole interval lies within ±0.5 points, UNRESOLVED if it reaches further and holds 0.
-- **Only the primary metric is tested.** All other numbers carry intervals without adjustment, and no p value.
+  only if the whole interval lies within ±m, UNRESOLVED if it reaches further and holds 0.
+- **Only the primary metric is tested**, with nothing missing. No other number has a p value.
 """
 
 _NULL = """\

@@ -28,13 +28,17 @@ class Resolution:
     """The smallest true difference that a protocol finds with 80 % power.
 
     Attributes:
-        single: for one comparison.
+        single: for one comparison; the median over the pairs of a table, each of which has its own.
+        smallest: of the pair that needs least.
+        largest: of the pair that needs most.
         adjusted: for the first step of Holm among `comparisons`, in the unit of the metric.
         comparisons: size of that family.
         factor: standard errors that an observed difference needs after adjustment.
     """
 
     single: float
+    smallest: float
+    largest: float
     adjusted: float
     comparisons: int
     factor: float
@@ -73,7 +77,7 @@ def rank_intervals(
 def resolution(
     differences: Iterable[Difference], *, comparisons: int, alpha: float = ALPHA, power: float = POWER
 ) -> Resolution:
-    """What a table cannot resolve: (t_{1-alpha/2} + t_{power}) · SE, the median over its comparisons.
+    """What a table cannot resolve: (t_{1-alpha/2} + t_{power}) · SE of its comparisons, median and ends.
 
     Args:
         differences: those of the table.
@@ -88,8 +92,16 @@ def resolution(
     if not rows or comparisons < 1:
         raise UserError("Resolution: no comparison; a table needs at least two complete methods.")
 
-    def smallest(level: float) -> float:
-        return float(np.median([(quantile(row.df, 1 - level / 2) + quantile(row.df, power)) * row.se for row in rows]))
+    def needed(level: float) -> list[float]:
+        return [(quantile(row.df, 1 - level / 2) + quantile(row.df, power)) * row.se for row in rows]
 
     factor = float(np.median([quantile(row.df, 1 - alpha / comparisons / 2) for row in rows]))
-    return Resolution(smallest(alpha), smallest(alpha / comparisons), comparisons, factor)
+    single, adjusted = needed(alpha), needed(alpha / comparisons)
+    return Resolution(
+        single=float(np.median(single)),
+        smallest=min(single),
+        largest=max(single),
+        adjusted=float(np.median(adjusted)),
+        comparisons=comparisons,
+        factor=factor,
+    )

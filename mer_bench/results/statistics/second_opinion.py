@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from mer_bench.errors import UserError
-from mer_bench.results.statistics.estimates import CONFIDENCE, Array, finite
+from mer_bench.results.statistics.estimates import Array, finite
 
 SIGN_DRAWS = 99_999
 _CHUNK = 4_096
-
-
-@dataclass(frozen=True)
-class Outperformance:
-    """P(B > A) over units, after Bouthillier et al. (2021).
-
-    Attributes:
-        value: share of units and seeds on which the first method is better; ties count half.
-        low: lower end of the bootstrap interval over units.
-        high: upper end.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def meaningful(self) -> bool:
-        """Their rule: at least 3 of 4, and better than a coin beyond doubt."""
-        return self.value >= 0.75 and self.low > 0.5
 
 
 def _units(differences: ArrayLike, what: str) -> Array:
@@ -83,27 +61,3 @@ def wilcoxon(differences: ArrayLike) -> float:
 
     units = _units(differences, "Wilcoxon")
     return float(signed_rank(units).pvalue) if units.any() else 1.0
-
-
-def outperformance(
-    differences: ArrayLike, *, higher_is_better: bool, draws: int = 9_999, seed: int = 0
-) -> Outperformance:
-    """Share of (unit, seed) pairs on which the first method is better, with an interval over units.
-
-    Args:
-        differences: first minus second, (unit, seed).
-        higher_is_better: direction of the metric.
-        draws: bootstrap resamples of units.
-        seed: of the draws.
-
-    Raises:
-        UserError: fewer than two units, or a value that is not finite.
-    """
-    values = finite(differences, "P(B > A)")
-    gains = (values if higher_is_better else -values).reshape(len(values), -1)
-    gains = np.where(np.abs(gains) < 1e-12, 0.0, gains)
-    wins = _units((gains > 0) + 0.5 * (gains == 0), "P(B > A)")
-    picks = np.random.default_rng(seed).integers(len(wins), size=(draws, len(wins)))
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(wins[picks].mean(axis=1), [tail, 1 - tail])
-    return Outperformance(float(wins.mean()), float(low), float(high))

@@ -116,14 +116,12 @@ class TestSet(NamedTuple):
     """Additive statistics (method, seed, video, *parts) of one simulated test set.
 
     Attributes:
-        hits: parts (class, 2), hits and counts by class.
-        moments: parts (6,), n, Σx, Σy, Σx², Σy², Σxy of a latent rating and its prediction.
-        errors: parts (2,), sum of absolute errors and count.
+        confusion: parts (class, class), truth before prediction; what is not right is taken for the next class.
+        moments: parts (7,), `metrics.moments.MOMENTS` of the prediction of a latent rating and of the rating.
     """
 
-    hits: Array
+    confusion: Array
     moments: Array
-    errors: Array
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,13 +184,17 @@ class OfficialSplit:
         score = shared + own + luck
         score[0] += self.advantage
         kind = rng.choice(len(self._classes), p=self._classes, size=len(video))
-        onehot = np.eye(len(self._classes))[kind]
-        hits = np.stack([(score > 0)[..., None] * onehot, np.broadcast_to(onehot, (*score.shape, 4))], axis=-1)
-        rating = np.broadcast_to(shared, score.shape)
-        moments = np.stack([np.ones_like(score), rating, score, rating**2, score**2, rating * score], axis=-1)
-        errors = np.stack([np.abs(score - rating), np.ones_like(score)], axis=-1)
         starts = np.searchsorted(video, np.arange(self.videos))
-        return TestSet(*(np.add.reduceat(part, starts, axis=2) for part in (hits, moments, errors)))
+        return TestSet(self._confusion(score > 0, kind, video), _moments(score, shared, starts))
+
+    def _confusion(self, right: NDArray[np.bool_], kind: Index, video: Index) -> Array:
+        """(method, seed, video, class, class) counts."""
+        classes = len(self._classes)
+        said = np.where(right, kind, (kind + 1) % classes)
+        cell = (video * classes + kind) * classes + said
+        size = self.videos * classes**2
+        counts = [np.bincount(one, minlength=size) for one in cell.reshape(-1, len(kind))]
+        return np.reshape(counts, (*right.shape[:2], self.videos, classes, classes)).astype(np.float64)
 
     def _videos(self, rng: np.random.Generator) -> Index:
         """Sorted video of each segment; every video has at least one."""
@@ -203,3 +205,10 @@ class OfficialSplit:
     def _noise(self, rng: np.random.Generator, lead: tuple[int, int], sds: tuple[float, float], video: Index) -> Array:
         per_video = rng.normal(0, sds[0], (*lead, self.videos))
         return per_video[..., video] + rng.normal(0, sds[1], (*lead, len(video)))
+
+
+def _moments(score: Array, rating: Array, starts: Index) -> Array:
+    """(method, seed, video, 7) sums of the segments that begin at `starts`."""
+    y = np.broadcast_to(rating, score.shape)
+    parts = (np.ones_like(score), score, y, score**2, y**2, score * y, np.abs(score - y))
+    return np.stack([np.add.reduceat(part, starts, axis=2) for part in parts], axis=-1)

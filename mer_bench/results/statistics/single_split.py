@@ -27,16 +27,14 @@ class SingleSplit(Rule):
     that of the same clusters under both methods, and the seed terms of both are added.
 
     Attributes:
-        metric: from summed statistics (..., *parts) to the score (...). `clusters.mean`, of parts (sum, count), has
-            an exact cluster variance; every other metric gets the delete-one-cluster jackknife.
+        metric: from summed statistics (..., *parts) to the score (...). Its cluster variance is that of the
+            delete-one-cluster jackknife, whatever the metric: a mean gets no formula of its own.
     """
 
     metric: clusters.Metric = clusters.mean
 
     def deviations(self, sample: Array) -> Array:
         """What each cluster adds to the seed-averaged score; squares sum to the cluster variance."""
-        if self.metric is clusters.mean:
-            return clusters.linear_deviations(sample)
         return clusters.jackknife_deviations(sample, self.metric)
 
     def seed_values(self, sample: Array, what: str = "rule A") -> Array:

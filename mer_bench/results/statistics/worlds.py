@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mer_bench.metrics import counts, moments
 from mer_bench.results.statistics.estimates import Array
 from mer_bench.results.statistics.folds import Folds, LeaveOneOut
 from mer_bench.results.statistics.rule import Rule
@@ -37,32 +38,12 @@ class Setting:
     gated: bool = True
 
 
-def recall(sums: Array) -> Array:
-    """Unweighted average recall from (class, (hits, count))."""
-    return np.asarray((sums[..., 0] / sums[..., 1]).mean(axis=-1))
-
-
-def concordance(sums: Array) -> Array:
-    """CCC from n, Σx, Σy, Σx², Σy², Σxy."""
-    n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
-    x, y = x / n, y / n
-    return np.asarray(2 * (xy / n - x * y) / (xx / n - x**2 + yy / n - y**2 + (x - y) ** 2))
-
-
-def _accuracy_of(world: OfficialSplit) -> Callable[[np.random.Generator], Array]:
-    return lambda rng: world.draw(rng).hits.sum(axis=-2)
-
-
-def _hits_of(world: OfficialSplit) -> Callable[[np.random.Generator], Array]:
-    return lambda rng: world.draw(rng).hits
+def _confusion_of(world: OfficialSplit) -> Callable[[np.random.Generator], Array]:
+    return lambda rng: world.draw(rng).confusion
 
 
 def _moments_of(world: OfficialSplit) -> Callable[[np.random.Generator], Array]:
     return lambda rng: world.draw(rng).moments
-
-
-def _errors_of(world: OfficialSplit) -> Callable[[np.random.Generator], Array]:
-    return lambda rng: world.draw(rng).errors
 
 
 def _over_folds(sample: Array) -> Array:
@@ -84,25 +65,26 @@ FIVE_FOLDS = CrossValidation(folds=5, speakers=17, groups=17, items=40, dialogue
 MOSEI = OfficialSplit(videos=678, segments=4659, uneven=0.93, seeds=5)
 MOSI = OfficialSplit(videos=31, segments=686, uneven=0.40, seeds=5)
 
-ACCURACY = SingleSplit(higher_is_better=True)
-RECALL = SingleSplit(higher_is_better=True, metric=recall)
-ERROR = SingleSplit(higher_is_better=False)
-CONCORDANCE = SingleSplit(higher_is_better=True, metric=concordance)
+# the functions that boards are scored with, on the sums that records keep
+ACCURACY = SingleSplit(higher_is_better=True, metric=counts.wa)
+RECALL = SingleSplit(higher_is_better=True, metric=counts.ua)
+ERROR = SingleSplit(higher_is_better=False, metric=moments.mae_of)
+CONCORDANCE = SingleSplit(higher_is_better=True, metric=moments.ccc_of)
 SUBJECT_RULE = LeaveOneOut(higher_is_better=True)
 
 SETTINGS = (
-    Setting("A, 678 videos, 5 seeds, accuracy", ACCURACY, _accuracy_of(MOSEI), ACCURACY.seed_values, MOSEI.truth),
-    Setting("A, 678 videos, 5 seeds, recall", RECALL, _hits_of(MOSEI), RECALL.seed_values, MOSEI.truth),
+    Setting("A, 678 videos, 5 seeds, accuracy", ACCURACY, _confusion_of(MOSEI), ACCURACY.seed_values, MOSEI.truth),
+    Setting("A, 678 videos, 5 seeds, recall", RECALL, _confusion_of(MOSEI), RECALL.seed_values, MOSEI.truth),
     Setting("A, 678 videos, 5 seeds, CCC", CONCORDANCE, _moments_of(MOSEI), CONCORDANCE.seed_values, MOSEI.true_ccc),
     Setting(
         "A, 678 videos, 10 seeds, accuracy",
         ACCURACY,
-        _accuracy_of(replace(MOSEI, seeds=10)),
+        _confusion_of(replace(MOSEI, seeds=10)),
         ACCURACY.seed_values,
         MOSEI.truth,
     ),
-    Setting("A, 31 videos, 5 seeds, accuracy", ACCURACY, _accuracy_of(MOSI), ACCURACY.seed_values, MOSI.truth),
-    Setting("A, 31 videos, 5 seeds, MAE", ERROR, _errors_of(MOSI), ERROR.seed_values, MOSI.true_mae),
+    Setting("A, 31 videos, 5 seeds, accuracy", ACCURACY, _confusion_of(MOSI), ACCURACY.seed_values, MOSI.truth),
+    Setting("A, 31 videos, 5 seeds, MAE", ERROR, _moments_of(MOSI), ERROR.seed_values, MOSI.true_mae),
     Setting("A, 31 videos, 5 seeds, CCC", CONCORDANCE, _moments_of(MOSI), CONCORDANCE.seed_values, MOSI.true_ccc),
     _cross_validated("B, 5 sessions, 5 seeds, accuracy", _folds(SESSIONS), SESSIONS),
     _cross_validated("B, 85 subjects in 5 folds, 5 seeds, accuracy", _folds(FIVE_FOLDS), FIVE_FOLDS, gated=False),
@@ -110,13 +92,13 @@ SETTINGS = (
     _cross_validated("C, 20 subjects, 3 seeds, accuracy", SUBJECT_RULE, FEW_SUBJECTS, gated=False),
 )
 POWERED = (
-    Setting(SETTINGS[0].name, ACCURACY, _accuracy_of(replace(MOSEI, advantage=0.1)), ACCURACY.seed_values),
+    Setting(SETTINGS[0].name, ACCURACY, _confusion_of(replace(MOSEI, advantage=0.1)), ACCURACY.seed_values),
     _cross_validated("B, 5 sessions, 5 seeds, accuracy", _folds(SESSIONS), replace(SESSIONS, advantage=1.5)),
     _cross_validated("C, 87 subjects, 3 seeds, accuracy", SUBJECT_RULE, replace(SUBJECTS, advantage=1.2)),
 )
 FAMILIES = (
-    Setting(SETTINGS[0].name, ACCURACY, _accuracy_of(replace(MOSEI, methods=6)), ACCURACY.seed_values),
-    Setting("A, 31 videos, 5 seeds, accuracy", ACCURACY, _accuracy_of(replace(MOSI, methods=6)), ACCURACY.seed_values),
+    Setting(SETTINGS[0].name, ACCURACY, _confusion_of(replace(MOSEI, methods=6)), ACCURACY.seed_values),
+    Setting("A, 31 videos, 5 seeds, accuracy", ACCURACY, _confusion_of(replace(MOSI, methods=6)), ACCURACY.seed_values),
     _cross_validated("B, 5 sessions, 5 seeds, accuracy", _folds(SESSIONS), replace(SESSIONS, methods=6)),
     _cross_validated("C, 87 subjects, 3 seeds, accuracy", SUBJECT_RULE, replace(SUBJECTS, methods=6)),
 )

@@ -70,8 +70,8 @@ function numbers(a, b) {
     both("worst group", (row) => fixed(row.worst_group, digits)),
     ...other.map(([name, scale]) => both(`${scale.title}${scale.unit ? ` ${scale.unit}` : ""} ${scale.higher_is_better ? "\u2191" : "\u2193"}`,
       (row) => fixed(row.metrics[name], scale.digits))),
-    both("parameters", (row) => thousands(row.parameters)),
-    both("seconds of training a run", (row) => fixed(row.train_seconds, 1)),
+    both("parameters", (row) => row.parameters ? thousands(row.parameters) : DASH),
+    both("CPU seconds of a run", (row) => fixed(row.compute_seconds, 1)),
     both("runs", (row) => `${row.done}/${row.planned}`),
     both("badges", (row) => row.badges.join(", ") || DASH),
   ];
