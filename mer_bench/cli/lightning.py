@@ -68,16 +68,22 @@ class Command(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Read the settings as an object; the process's own command line is not looked at."""
-        self.config = parser.parse_object(args)
+        try:
+            self.config = parser.parse_object(args)
+        except (TypeError, KeyError, ValueError) as error:
+            raise UserError(explain(error)) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer with our checkpoint door and callbacks, alone on one device."""
         plugins = [AtomicCheckpoints(), LightningEnvironment()]
         saves = any(isinstance(callback, ModelCheckpoint) for callback in self.extra)
-        with quiet():
-            trainer = super().instantiate_trainer(
-                plugins=plugins, callbacks=self.extra, enable_checkpointing=saves, **kwargs
-            )
+        try:
+            with quiet():
+                trainer = super().instantiate_trainer(
+                    plugins=plugins, callbacks=self.extra, enable_checkpointing=saves, **kwargs
+                )
+        except (TypeError, KeyError, ValueError) as error:  # Lightning's word on its own settings
+            raise UserError(explain(error)) from error
         if self.datamodule.protocol.selection == "fixed":  # nothing to stop by
             kept = [callback for callback in trainer.callbacks if not isinstance(callback, EarlyStopping)]  # type: ignore[attr-defined]
             trainer.callbacks = kept  # type: ignore[attr-defined]
@@ -113,7 +119,8 @@ def instantiate(recipe: Recipe, *, trusted: Sequence[str] = (), callbacks: Seque
     """Check the settings of a recipe and build what they name.
 
     Raises:
-        UserError: a class that may not be named, an unknown key or a value of the wrong type, in one line.
+        UserError: a class that may not be named, an unknown key or a value of the wrong type, in one line. What a
+            constructor of ours raises beside that is a fault of its code, and comes out as it is.
     """
     settings = copy.deepcopy(recipe.settings)
     refuse_foreign_classes(settings, trusted)
@@ -125,22 +132,31 @@ def instantiate(recipe: Recipe, *, trusted: Sequence[str] = (), callbacks: Seque
     try:
         with quiet():
             return Command(settings, callbacks)
-    except (ArgumentError, TypeError, KeyError, ValueError) as error:
+    except ArgumentError as error:
         raise UserError(explain(error)) from error
+    except (TypeError, KeyError, ValueError) as error:  # jsonargparse wraps what a constructor raises
+        if (ours := ours_in(error)) is None:
+            raise
+        raise UserError(str(ours)) from error
 
 
 def explain(error: BaseException) -> str:
     """One line out of jsonargparse's nest of messages; a message of ours inside it comes out as it is."""
-    inner: BaseException | None = error
-    while inner is not None:
-        if isinstance(inner, UserError):
-            return str(inner)
-        inner = inner.__cause__ or inner.__context__
+    if (ours := ours_in(error)) is not None:
+        return str(ours)
     lines = [line.strip(" -") for line in re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines()]
     lines = [line for line in lines if line and not line.startswith("Given value")]
     place = re.search(r'[Pp]arser key "([\w.]+)"', str(error))
     last = lines[-1] if lines else type(error).__name__
     return f"settings, {place.group(1)}: {last}" if place else f"settings: {last}"
+
+
+def ours_in(error: BaseException) -> UserError | None:
+    """The message of ours that was wrapped, if any was."""
+    inner: BaseException | None = error
+    while inner is not None and not isinstance(inner, UserError):
+        inner = inner.__cause__ or inner.__context__
+    return inner
 
 
 def help_text() -> str:

@@ -70,6 +70,16 @@ def test_one_line_and_exit_code_2(home, capsys, case):
     assert not list(home.glob("runs/**/record.json"))
 
 
+@pytest.mark.parametrize("kind", [TypeError, KeyError, ValueError])
+def test_a_fault_of_a_constructor_is_no_bad_input(home, monkeypatch, kind):
+    def broken(self, *given, **named):
+        raise kind("a fault of the method")
+
+    monkeypatch.setattr("mer_bench.methods.concat.Heads", broken)
+    with pytest.raises(kind, match="a fault of the method"):
+        main(FIT)
+
+
 def test_names_are_checked_before_torch_is_imported(home):
     """The cases that only need names must not wait for torch."""
     script = (
