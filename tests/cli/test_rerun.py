@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mer_bench.cli import main
-from mer_bench.cli.rerun import compare, overlaid
+from mer_bench.cli.rerun import compare, overlaid, same_run, undecided
 from mer_bench.errors import UserError
 from mer_bench.results.record import NAME, read_record, write_record
 from tests.files import iemocap
@@ -56,6 +56,37 @@ def test_another_result_is_told(run: Path):
     assert not compare(first, failed)[1]
 
 
+def test_a_run_that_was_trained_with_others_decides_nothing(run: Path, monkeypatch, capsys):
+    again = read_record(run / NAME)
+    first = dataclasses.replace(
+        again,
+        executor="stack",
+        metrics={c: {m: v * 0.99 for m, v in values.items()} for c, values in again.metrics.items()},
+    )
+    lines, agree = compare(first, again)
+    assert not agree and "only the distributions over seeds" in lines[-1] and "NOT" not in lines[-1]
+    assert not undecided(dataclasses.replace(first, status="diverged", metrics={}), again)
+    assert not undecided(dataclasses.replace(first, executor="eager"), again)
+    monkeypatch.chdir(run.parents[3])
+    monkeypatch.setattr("mer_bench.cli.rerun.repeat", lambda *given: again)
+    for other, code in ((first, 1), (dataclasses.replace(first, executor="eager"), 2), (again, 0)):
+        monkeypatch.setattr("mer_bench.results.record.read_record", lambda path, other=other: other)
+        assert rerun(capsys, str(run))[0] == code
+
+
+def test_what_is_trusted_may_be_named(run: Path, tmp_path: Path, monkeypatch):
+    """A class of one's own in a config: refused without --trust, and taken with it."""
+    monkeypatch.chdir(run.parents[3])
+    (tmp_path / "mine.yaml").write_text(
+        "extends: [data/iemocap.yaml, method/concat.yaml]\nmodel: {method: {class_path: mine.Net}}\n"
+    )
+    given = (read_record(run / NAME), run, [str(tmp_path / "mine.yaml")], [], tmp_path)
+    with pytest.raises(UserError, match="outside the packages"):
+        same_run(*given)
+    with pytest.raises(UserError, match="are not those of the record"):
+        same_run(*given, ["mine"])
+
+
 def test_other_settings_and_other_data_are_refused(run: Path, tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     alone = tmp_path / run.name
@@ -79,8 +110,6 @@ def test_settings_that_a_run_wrote_down_lie_over_those_of_its_name():
 def test_a_config_beside_a_record_names_no_class(run: Path, tmp_path: Path, monkeypatch):
     """A stranger's record comes with a stranger's config: its values may be taken, its classes may not."""
     monkeypatch.chdir(run.parents[3])
-    from mer_bench.cli.rerun import same_run
-
     record = read_record(run / NAME)
     text = (run / "config.yaml").read_text().replace("mer_bench.methods.concat.Concat", "os.system")
     assert "os.system" in text
