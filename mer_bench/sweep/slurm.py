@@ -135,6 +135,8 @@ class SlurmEngine(Engine):
             while left and not stop.asked and not all(job.done() for job in jobs):
                 self._look(left, progress, jobs)
                 time.sleep(self.look)
+            if not stop.asked:
+                _tell(jobs, progress)
             self._end(jobs, interrupted=stop.asked > 0)
         self._look(left, progress, [])
         return stop.asked > 0
@@ -197,6 +199,17 @@ def sbatch_script(ledger: Ledger, batch: Batch) -> str:
     if batch.jobs > 1:
         executor.parameters["map_count"] = batch.jobs
     return executor._make_submission_file_text(executor._submitit_command_str, "array")
+
+
+def _tell(jobs: Sequence[Any], progress: Progress) -> None:
+    """Name the jobs that raised, which no run's failure tells of; those that still work or queue are not asked."""
+    for job in jobs:
+        error = job.exception() if job.done() else None
+        if error is not None:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            progress.note(
+                f"job {job.job_id} failed: {lines[0] if lines else type(error).__name__}; see {job.paths.stderr}"
+            )
 
 
 def _await(jobs: Sequence[Any], seconds: float) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -92,6 +93,33 @@ def test_an_interruption_cancels_the_jobs_and_they_keep_their_checkpoints(home, 
     assert not engine("long", seconds=0.001).work(plan, Progress(len(plan), 0, bar=False))
     for run in plan.values():
         assert [int(line) for line in (run.folder / "steps.txt").read_text().split()] == list(range(1, 21))
+
+
+class Job:
+    """A job as submitit shows it."""
+
+    def __init__(self, number: int, folder: Path, error: Exception | None = None, ended: bool = True) -> None:
+        self.job_id, self.paths, self.error, self.ended = number, SimpleNamespace(stderr=folder / "err"), error, ended
+
+    def done(self, force_check: bool = False) -> bool:
+        return self.ended or force_check
+
+    def exception(self) -> Exception | None:
+        assert self.ended, "would wait"
+        return self.error
+
+    def cancel(self, check: bool) -> None:
+        pass
+
+
+def test_jobs_that_raised_are_named(home, monkeypatch, capsys):
+    jobs = [Job(1, home), Job(2, home, RuntimeError("no torch here\nmore"))]
+    made = engine("record")
+    monkeypatch.setattr(made, "_submit", lambda plan: jobs)
+    plan = planned()
+    assert not made.work(plan, Progress(len(plan), 0, bar=False))
+    said = capsys.readouterr().err
+    assert f"job 2 failed: no torch here; see {home / 'err'}" in said and "job 1" not in said and "more" not in said
 
 
 def test_the_script_is_shown_without_slurm_and_leaves_nothing(home, capsys):
