@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from mer_bench.errors import UserError
-from mer_bench.metrics import probability
+from mer_bench.metrics import probability, score
+from mer_bench.types import TaskSpec
 
 scored = st.lists(st.tuples(st.integers(-6, 6), st.booleans()), min_size=1, max_size=60).map(
     lambda items: (np.array([a / 2 for a, _ in items]), np.array([b for _, b in items]))
@@ -33,12 +34,16 @@ def test_auc_and_auprc_equal_scikit_learn_with_ties(case):
 @given(st.integers(2, 5), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_brier_equals_scikit_learn(classes, n, seed):
     rng = np.random.default_rng(seed)
-    p = probability.softmax(rng.normal(size=(n, classes)) * 3)
+    logits = rng.normal(size=(n, classes)) * 3
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     truth = rng.integers(classes, size=n)
     expected = np.mean([(p[i, k] - (truth[i] == k)) ** 2 for i in range(n) for k in range(classes)]) * classes
-    assert probability.brier(p, truth) == pytest.approx(expected, abs=1e-12)
+    spec = TaskSpec("multiclass", tuple(f"class{k}" for k in range(classes)))
+    target = {"y": (truth, np.ones(n, bool))}
+    brier = score({"y": spec}, ["y/brier"], {"y": logits}, target, absent_classes=True)["y/brier"]
+    assert brier == pytest.approx(expected, abs=1e-12)
     if classes == 2:
-        assert probability.brier(p, truth) == pytest.approx(2 * sk.brier_score_loss(truth == 1, p[:, 1]), abs=1e-9)
+        assert brier == pytest.approx(2 * sk.brier_score_loss(truth == 1, p[:, 1]), abs=1e-9)
 
 
 @given(st.integers(15, 80), st.integers(0, 2**32 - 1))

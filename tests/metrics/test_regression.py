@@ -14,11 +14,20 @@ from scipy import stats
 from sklearn import metrics as sk
 from torchmetrics.functional import concordance_corrcoef
 
-from mer_bench.metrics import moments, sentiment
+from mer_bench.errors import UserError
+from mer_bench.metrics import moments, score, sentiment
+from mer_bench.types import TaskSpec
 
 # multiples of 1/16 in [-3, 3]: exact in float32, with many ties, zeros and halves
 grid = st.integers(-48, 48).map(lambda i: i / 16)
 series = st.integers(2, 50).flatmap(lambda n: hnp.arrays(np.float64, (2, n), elements=grid))
+
+
+def scored(metric: str, x, y, mask=None) -> float:
+    """What a table shows: the one scorer's value of a regression with one output, NaN where it says undefined."""
+    x, y = (np.asarray(values, np.float64).reshape(-1, 1) for values in (x, y))
+    seen = np.ones(y.shape, bool) if mask is None else np.asarray(mask, bool).reshape(y.shape)
+    return score({"y": TaskSpec("regression", ("y",))}, [f"y/{metric}"], {"y": x}, {"y": (y, seen)})[f"y/{metric}"]
 
 
 @given(series)
@@ -49,7 +58,7 @@ def test_torchmetrics_ccc_differs_by_its_moments_over_n_minus_1(xy):
 
 @given(series)
 def test_mae_equals_scikit_learn(xy):
-    assert moments.mae(*xy) == pytest.approx(sk.mean_absolute_error(xy[1], xy[0]), abs=1e-9)
+    assert scored("mae", *xy) == pytest.approx(sk.mean_absolute_error(xy[1], xy[0]), abs=1e-9)
 
 
 def test_perfect_opposite_and_shifted_series():
@@ -68,7 +77,7 @@ def test_constant_predictions_score_zero_and_both_constant_is_undefined(value):
     assert moments.ccc(y, constant) == 0.0
     assert np.isnan(moments.corr(y, constant))
     assert np.isnan(moments.ccc(constant, constant))
-    assert moments.mae(constant, constant) == 0.0
+    assert scored("mae", constant, constant) == 0.0
 
 
 def test_float32_jitter_is_still_constant():
@@ -89,7 +98,7 @@ def test_masked_values_never_matter(n, seed):
     x, y = rng.normal(size=(2, n, 2))
     mask = rng.random((n, 2)) < 0.6
     noise_x, noise_y = np.where(mask, x, rng.normal(size=x.shape) * 99), np.where(mask, y, -55.0)
-    functions = (moments.ccc, moments.corr, moments.mae, sentiment.acc7, sentiment.acc2_nonneg, sentiment.f1_pos)
+    functions = (moments.ccc, moments.corr)
     for function in functions:
         values = function(noise_x, noise_y, mask)
         for d in range(2):
@@ -98,9 +107,20 @@ def test_masked_values_never_matter(n, seed):
             assert values[d] == pytest.approx(float(alone), abs=1e-12, nan_ok=True)
 
 
+@pytest.mark.parametrize(
+    "metric", ["mae", "acc7", "acc7_sdk", "acc5", "acc2_nonneg", "acc2_pos", "f1_nonneg", "f1_pos"]
+)
+def test_masked_values_never_matter_to_the_scorer(metric):
+    rng = np.random.default_rng(3)
+    x, y = np.round(rng.normal(size=(2, 40)) * 4) / 4
+    mask = rng.random(40) < 0.6
+    alone = scored(metric, x[mask], y[mask])
+    assert scored(metric, np.where(mask, x, 99.0), np.where(mask, y, -2.0), mask) == pytest.approx(alone, abs=1e-12)
+
+
 def test_nothing_observed_is_undefined():
     nothing = np.zeros((0, 1))
-    for function in (moments.ccc, moments.corr, moments.mae, sentiment.acc5, sentiment.acc2_pos):
+    for function in (moments.ccc, moments.corr):
         assert np.isnan(function(nothing, nothing)).all()
 
 
@@ -136,25 +156,27 @@ def test_sentiment_metrics_equal_plain_loops(xy):
     y = np.clip(y, -3, 3)
     pairs = list(zip(x, y, strict=True))
     n = len(pairs)
-    assert sentiment.acc7(x, y) == pytest.approx(sum(rounded(a, 3) == rounded(b, 3) for a, b in pairs) / n)
-    assert sentiment.acc5(x, y) == pytest.approx(sum(rounded(a, 2) == rounded(b, 2) for a, b in pairs) / n)
-    assert sentiment.acc7_sdk(x, y) == pytest.approx(sum(sdk_class(a) == sdk_class(b) for a, b in pairs) / n)
-    assert sentiment.acc2_nonneg(x, y) == pytest.approx(sk.accuracy_score(y >= 0, x >= 0))
+    assert scored("acc7", x, y) == pytest.approx(sum(rounded(a, 3) == rounded(b, 3) for a, b in pairs) / n)
+    assert scored("acc5", x, y) == pytest.approx(sum(rounded(a, 2) == rounded(b, 2) for a, b in pairs) / n)
+    assert scored("acc7_sdk", x, y) == pytest.approx(sum(sdk_class(a) == sdk_class(b) for a, b in pairs) / n)
+    assert scored("acc2_nonneg", x, y) == pytest.approx(sk.accuracy_score(y >= 0, x >= 0))
     f1 = sk.f1_score(y >= 0, x >= 0, average="weighted", zero_division=0)
-    assert sentiment.f1_nonneg(x, y) == pytest.approx(f1, abs=1e-9)
+    assert scored("f1_nonneg", x, y) == pytest.approx(f1, abs=1e-9)
     away = y != 0
     if not away.any():
-        assert np.isnan(sentiment.acc2_pos(x, y)) and np.isnan(sentiment.f1_pos(x, y))
+        for metric in ("acc2_pos", "f1_pos"):
+            with pytest.raises(UserError, match="undefined"):
+                scored(metric, x, y)
         return
-    assert sentiment.acc2_pos(x, y) == pytest.approx(sk.accuracy_score(y[away] > 0, x[away] > 0))
+    assert scored("acc2_pos", x, y) == pytest.approx(sk.accuracy_score(y[away] > 0, x[away] > 0))
     f1 = sk.f1_score(y[away] > 0, x[away] > 0, average="weighted", zero_division=0)
-    assert sentiment.f1_pos(x, y) == pytest.approx(f1, abs=1e-9)
+    assert scored("f1_pos", x, y) == pytest.approx(f1, abs=1e-9)
 
 
 def test_the_three_ways_to_binarise_differ():
     truth, output = np.array([0.0, 1.0, -1.0, -1.0]), np.array([-0.5, 1.0, -1.0, 0.0])
-    assert sentiment.acc2_nonneg(output, truth) == 0.5  # 0 is positive on both sides
-    assert sentiment.acc2_pos(output, truth) == 1.0  # the zero truth is out, an output of 0 is not positive
+    assert scored("acc2_nonneg", output, truth) == 0.5  # 0 is positive on both sides
+    assert scored("acc2_pos", output, truth) == 1.0  # the zero truth is out, an output of 0 is not positive
 
 
 def test_halves_round_to_even():
