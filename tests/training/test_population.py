@@ -69,14 +69,16 @@ def test_order_width_and_queue_never_matter(root, kind):
 
 @pytest.mark.parametrize("method", ["foal", "concat_ogm"])
 def test_branches_on_a_cpu_give_the_bits_of_the_run_alone(root, method):
-    """In single precision, with dropout and the noise of a hook."""
-    plain = {"double": False, "data.batch_size": "16"}
+    """In single precision, with dropout and the noise of a hook: losses, scores, weights where both hold the last."""
+    plain, compared = {"double": False, "data.batch_size": "16"}, 0
     for case, one in zip(CASES, together(root, method, CASES, 2, "branches", validated=True, **plain), strict=True):
         model = alone(root, method, case, **plain)
-        assert one.epoch == 2 and one.log[-1]["val/selection"] == pytest.approx(0, abs=1)
+        assert one.epoch == 2 and one.log[-1]["val/selection"] == float(model.trainer.callback_metrics["val/selection"])
         if one.best[0] == 1:  # the other holds its last weights, not its best
+            compared += 1
             assert equal(one.objective, model.objective)
         assert one.log[-1]["train/loss"] == model.epoch_means()["train/loss"]
+    assert compared, "no case had its best epoch last; choose others"
 
 
 @pytest.mark.parametrize("kind", ["stack", "branches"])
