@@ -3,8 +3,8 @@
     python benchmarks/memory.py
 
 Every line is a process of its own, forked from one that has imported everything, so imports and code are not counted:
-its highest resident memory (the kernel's, set back at the start) above what it started with. One epoch of training and
-validation of `concat` (width 128) on invented features of 50 x 409 numbers an item.
+its highest resident memory (the kernel's, set back at the start) above what it started with. One epoch of training of
+`concat` (width 128) on invented features of 50 x 409 numbers an item; runs side by side validate once too.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def resident(name: str) -> int:
 
 
 def alone(path: Path, **settings: str) -> Callable[[], None]:
-    """One epoch of a run, and one pass over its validation part."""
+    """One epoch of training steps of a run, without validation."""
 
     def work() -> None:
         command = run(path, "concat", model__method__dim="128", **settings)
@@ -58,7 +58,7 @@ def alone(path: Path, **settings: str) -> Callable[[], None]:
 
 
 def several(path: Path, kind: str, count: int) -> Callable[[], None]:
-    """One epoch of several runs."""
+    """One epoch of several runs, and one pass over their validation parts."""
 
     def work() -> None:
         made = executor(run(path, "concat", model__method__dim="128"), kind, count)
