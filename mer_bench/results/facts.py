@@ -13,6 +13,7 @@ from mer_bench.metrics.definitions import split
 from mer_bench.protocol import Protocol
 
 SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+MODULE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.]{0,199}")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.=-]{0,63}")
 HEX = re.compile(r"[0-9a-f]{16,64}")
 SHA = re.compile(r"[0-9a-f]{64}")
@@ -244,7 +245,7 @@ class Code:
         hash: of every source file that the run's numbers can depend on; see `sources`.
         commit: of git, empty outside a checkout.
         dirty: uncommitted changes in the package; None where unknown.
-        modules: those of the classes that its settings name, in this package; with the hash they tell what is stale.
+        modules: those of the classes that its settings name; with the hash they tell what is stale.
     """
 
     version: str
@@ -260,4 +261,4 @@ class Code:
         if self.commit:
             require(HEX, self.commit, "code.commit")
         for module in self.modules:
-            require(SLUG, module, "code.modules")
+            require(MODULE, module, "code.modules")

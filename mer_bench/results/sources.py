@@ -2,6 +2,9 @@
 
 A run depends on the module, the datamodule and what a process does around them, on the classes that its settings name,
 and on whatever these import. A method that is added later is not among them, so older records stay current.
+
+Classes of a package that was trusted count as ours do, with what they import of their own package, all of it. Their
+modules have their full name. Torch and lightning do not count: records have versions.
 """
 
 from __future__ import annotations
@@ -9,7 +12,8 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import importlib.util
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +27,24 @@ HASHED = (
     *("data.corpora", "data.synthetic"),
     *(f"merh5.{name}" for name in ("writer", "encode", "validator", "rules", "value_rules", "report", "hashing")),
 )
+#: packages whose versions a record states
+LIBRARIES = ("torch", "lightning", "torchmetrics", "numpy")
 #: part of every run, whatever its settings name
 ALWAYS = ("module", "data.datamodule", "training.seeds", "training.callbacks")
 
 
 def named_modules(settings: Any, package: str = "mer_bench") -> tuple[str, ...]:
-    """Modules of this package, without its name, whose classes the settings of a run name; sorted."""
-    found = set()
-    for value in _class_paths(settings):
-        module, _, _ = value.rpartition(".")
-        if module.startswith(f"{package}."):
-            found.add(module.removeprefix(f"{package}."))
-    return tuple(sorted(found))
+    """Modules whose classes the settings of a run name, those of this package without its name; sorted."""
+    modules = {value.rpartition(".")[0] for value in _class_paths(settings)}
+    ours = {module.removeprefix(f"{package}.") for module in modules if module.startswith(f"{package}.")}
+    return tuple(sorted(ours | {m for m in modules if _foreign(m) and not m.startswith(f"{package}.")}))
+
+
+def _foreign(module: str) -> bool:
+    """Whether a name is that of a module of a trusted package, and not of a room or file of ours, which comes first."""
+    root = module.split(".")[0]
+    ours = root in NUMERIC or (PACKAGE / root).is_dir() or (PACKAGE / f"{root}.py").is_file()
+    return bool(root) and not ours and root not in LIBRARIES
 
 
 def of_executor(executor: str) -> tuple[str, ...]:
@@ -78,9 +88,66 @@ def code_hash(modules: Iterable[str], package: Path = PACKAGE) -> str:
 @functools.lru_cache(4096)
 def _hash(roots: tuple[str, ...], package: Path) -> str:
     total = hashlib.sha256()
-    for name in closure(roots, package):
-        total.update(name.encode() + b"\0" + _source(_file(name, package))[1])
+    ours, foreign = closure([name for name in roots if not _foreign(name)], package), list(filter(_foreign, roots))
+    read = [(name, _file(name, package)) for name in ours]
+    for name, path in (*read, *foreign_closure(foreign)):
+        total.update(name.encode() + b"\0" + _source(path)[1])
     return total.hexdigest()
+
+
+def foreign_closure(roots: Sequence[str]) -> list[tuple[str, Path]]:
+    """Modules that the roots import of their own packages, themselves included, with their files; sorted.
+
+    Raises:
+        UserError: the source of a root cannot be found.
+    """
+    found, waiting = dict[str, Path](), list(roots)
+    while waiting:
+        name = waiting.pop()
+        path = _foreign_file(name)
+        if name in found:
+            continue
+        if path is None:
+            if name in roots:
+                raise UserError(
+                    f"{name}: no source of this module is found; expected a package that `--trust` can import"
+                )
+            continue
+        found[name] = path
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        inside = f"{name.split('.')[0]}."
+        tree = ast.parse(path.read_bytes())
+        waiting += [part for part in _every_import(tree, package) if f"{part}.".startswith(inside)]
+        waiting += [name.rpartition(".")[0]] if "." in name else []
+    return sorted(found.items())
+
+
+def _foreign_file(name: str) -> Path | None:
+    """The source of a module; the package is looked for as an import would, and not imported."""
+    root, *rest = name.split(".")
+    try:
+        spec = importlib.util.find_spec(root)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not rest:
+        places = [Path(spec.origin)] if spec.origin and spec.origin.endswith(".py") else []
+    else:
+        bases = [Path(folder).joinpath(*rest) for folder in spec.submodule_search_locations or ()]
+        places = [path for base in bases for path in (base / "__init__.py", base.with_suffix(".py"))]
+    return next((path for path in places if path.is_file()), None)
+
+
+def _every_import(tree: ast.Module, package: str) -> Iterator[str]:
+    """Full names of all modules that a file imports, and names in them that may be modules too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
 
 
 def closure(roots: Iterable[str], package: Path = PACKAGE) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -118,3 +120,50 @@ def test_what_trains_several_runs_together_counts_for_those_alone():
     assert not any(provenance.is_stale(code) for code in (alone, stack, branches))
     together = {f"training.{name}" for name in ("flat", "steps", "faster", "member", "executors")} | {"data.joined"}
     assert together <= set(sources.closure(stack.modules)) and not together & set(sources.closure(sources.ALWAYS))
+
+
+def test_foreign_classes_count_with_what_they_import_of_their_package(tmp_path, monkeypatch):
+    files = {
+        "__init__.py": "",
+        "fusion.py": "import torch\nfrom . import blocks\nfrom outside_parts.deep.layer import x\nimport json\n",
+        "blocks.py": "from .deep import other\n",
+        "deep/__init__.py": "",
+        "deep/layer.py": "x = 1\n",
+        "deep/other.py": "x = 1\n",
+        "unused.py": "x = 1\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / "outside_parts" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = recipes.resolve(["iemocap_foal"], []).settings
+    settings["model"]["method"]["class_path"] = "outside_parts.fusion.Fusion"
+
+    def seen() -> str:
+        sources._hash.cache_clear()
+        sources._source.cache_clear()
+        return provenance.code(settings).hash
+
+    first, code = seen(), provenance.code(settings)
+    assert "outside_parts.fusion" in code.modules and "outside_parts" not in sys.modules
+    for name, text in files.items():
+        (tmp_path / "outside_parts" / name).write_text(text + "z = 1\n")
+        assert (seen() == first) == (name == "unused.py"), name
+        (tmp_path / "outside_parts" / name).write_text(text)
+    assert seen() == first and not provenance.is_stale(code)
+    (tmp_path / "outside_parts" / "fusion.py").unlink()
+    sources._hash.cache_clear()
+    assert provenance.is_stale(code)
+
+
+def test_foreign_packages_leave_the_hash_of_shipped_methods_as_it_is():
+    """Independent: name and code of the closure, as records that are there were hashed."""
+    for method in ("foal", "concat", "jmt"):
+        modules = sources.named_modules(recipes.resolve(["data/iemocap.yaml", f"method/{method}.yaml"]).settings)
+        total = hashlib.sha256()
+        for name in sources.closure({*modules, *sources.ALWAYS}):
+            path = sources._file(name, sources.PACKAGE)
+            text = path.read_text(encoding="utf-8")
+            total.update(name.encode() + b"\0" + hashlib.sha256(sources._code(text, ast.parse(text)).encode()).digest())
+        assert sources.code_hash(modules) == total.hexdigest()
