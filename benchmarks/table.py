@@ -24,6 +24,7 @@ from benchmarks import data, loso, scale, step, sweep
 from benchmarks.trained import bare, executor, make, options, run, single_thread, stepping, table
 from mer_bench.data.synthetic import generate
 from mer_bench.merh5 import write
+from mer_bench.sweep.local import usable_cores
 
 #: wanted of one GPU: K, width of `concat` (None: a transformer of 256), least ratio of model-steps a second
 GPU = {
@@ -166,7 +167,7 @@ def main() -> None:
         for line in lines(Path(name), given.quick):
             found.append((line.what, line.aim, line.found, {True: "yes", False: "NO", None: "-"}[line.met]))
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    load, cores = " ".join(f"{x:.1f}" for x in os.getloadavg()), len(os.sched_getaffinity(0))
+    load, cores = " ".join(f"{x:.1f}" for x in os.getloadavg()), usable_cores()
     print(f"{platform.machine()}, {cores} cores, {accelerator}, torch {torch.__version__}; load {load}")
     table("what was aimed at, and what this machine does", ("", "aim", "here", "met"), found)
     print(f"\n{time.perf_counter() - start:.0f} s")

@@ -80,6 +80,7 @@ def launch(
     Returns:
         True when it was interrupted.
     """
+    refuse_no_room(options)
     left = sum(not recorded(run) for run in runs.values())
     bar = options.progress == "bar" or (options.progress == "auto" and sys.stderr.isatty())
     given = {"trust": tuple(options.trust), "runs": folder or options.runs, **settings}
@@ -89,6 +90,18 @@ def launch(
         return engine.work(runs, progress)
     finally:
         progress.close()
+
+
+def refuse_no_room(options: argparse.Namespace) -> None:
+    """Stop before a plan waits for places that there will never be.
+
+    Raises:
+        UserError: a number below 1.
+    """
+    for name in ("workers", "slots_per_gpu", "stack"):
+        number = getattr(options, name)
+        if number is not None and number < 1:
+            raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {number}")
 
 
 def script(options: argparse.Namespace) -> str:
@@ -127,8 +140,6 @@ def batch(options: argparse.Namespace) -> Batch:
 def _local(options: argparse.Namespace, ledger: Ledger, target: str, given: Mapping[str, Any]) -> Engine:
     gpus = [] if options.cpu else visible_gpus()
     places = slots(options.workers, gpus, options.slots_per_gpu)
-    if options.stack is not None and options.stack < 1:
-        raise UserError(f"--stack must be at least 1, got {options.stack}")
     alone = target != TARGET or given.get("track", "csv") != "csv"  # trials are not tested; a stack is not tracked
     together = gpus or options.executor in ("stack", "branches")
     room = 1 if alone or options.executor == "eager" else options.stack or (STACK if together else 1)

@@ -29,9 +29,9 @@ def main(argv: list[str]) -> int:
 
     Returns:
         0 when everything planned is recorded and counts; 1 when something failed, diverged, contradicts a record or
-        could not be read; 130 when it was interrupted; bad input gives 2.
+        could not be read; 130 when it was interrupted; bad input and a full disk give 2.
     """
-    options, rest = _parser().parse_known_args(argv)
+    options, rest = split(argv)
     folder = Path(options.summary)
     before = read_summary(folder / "summary.json")
     code = sweep.main([options.name, "--runs", options.runs, *rest])
@@ -48,14 +48,23 @@ def main(argv: list[str]) -> int:
     return INTERRUPTED if code == INTERRUPTED else 1 if code or night.failed else 0
 
 
+def split(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Our own options, and those of `sweep`. A name comes first: behind an option, a word is that option's value."""
+    named = bool(argv) and not argv[0].startswith("-")
+    options, rest = _parser().parse_known_args(argv[1:] if named else argv)
+    options.name = argv[0] if named else "nightly"
+    return options, rest
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mer-bench nightly",
-        description="A sweep, the leaderboard from all records, and a one-page summary. Options of `sweep` are passed "
-        "on. Exit code 0: all is recorded; 1: something failed, see the summary; 2: bad input; 130: interrupted.",
+        usage="%(prog)s [NAME] [options]",
+        description="A sweep (NAME: a file or a name; nightly), the leaderboard from all records, and a one-page "
+        "summary. Options of `sweep` are passed on. Exit code 0: all is recorded; 1: something failed, "
+        "see the summary; 2: bad input or a full disk, and no summary; 130: interrupted.",
         allow_abbrev=False,
     )
-    parser.add_argument("name", nargs="?", default="nightly", help="a sweep file or name (nightly)")
     parser.add_argument("--runs", default="runs", metavar="DIR", help="where runs are kept (runs)")
     parser.add_argument("--out", default="board", metavar="DIR", help="where the leaderboard goes (board)")
     parser.add_argument("--summary", default="night", metavar="DIR", help="summary.md and summary.json (night)")

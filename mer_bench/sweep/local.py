@@ -49,11 +49,17 @@ def slots(workers: int | None, gpus: Sequence[str], slots_per_gpu: int) -> list[
         gpus: their names.
         slots_per_gpu: runs that share one GPU.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     if gpus:
         places = [gpu for _ in range(slots_per_gpu) for gpu in gpus]
         return [Slot(gpu, max(1, cores // len(places))) for gpu in places]
     return [Slot(None, 1)] * (workers or cores)
+
+
+def usable_cores() -> int:
+    """Cores that this process may use; all of the machine where the system does not say (macOS)."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return (os.cpu_count() or 1) if affinity is None else len(affinity(0))
 
 
 def visible_gpus() -> list[str]:

@@ -16,7 +16,7 @@ from mer_bench.results.record import read_record
 from mer_bench.sweep.agenda import recorded
 from mer_bench.sweep.engine import Engine
 from mer_bench.sweep.ledger import Ledger
-from mer_bench.sweep.local import LocalEngine, Slot, slots
+from mer_bench.sweep.local import LocalEngine, Slot, slots, usable_cores
 from mer_bench.sweep.progress import Progress
 from mer_bench.sweep.ray import RayEngine
 from mer_bench.sweep.slurm import Batch, SlurmEngine
@@ -157,4 +157,4 @@ def test_a_contradiction_is_kept_and_shouted(home, kind, capfd):
 
 def test_slots():
     assert [s.device for s in slots(None, ["0", "1"], 2)] == ["0", "1", "0", "1"]
-    assert slots(1, [], 1) == [Slot(None, 1)] and len(slots(None, [], 1)) == len(os.sched_getaffinity(0))
+    assert slots(1, [], 1) == [Slot(None, 1)] and len(slots(None, [], 1)) == usable_cores()

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mer_bench.cli import main, nightly, sweep
+from mer_bench.cli import engines, main, nightly, sweep
 from mer_bench.data.corpora import find_protocol
+from mer_bench.errors import UserError
 from mer_bench.merh5 import Contents, Labels, Modality, write
 from mer_bench.results.record import run_folder, write_record
 from mer_bench.results.summary import make_rows, page, summarise
@@ -131,6 +132,29 @@ def test_rows_are_means_over_folds_and_changes_are_told():
     shown = page(second)
     assert "- x: broken" in shown and "1 new of 3 records" in shown and "| 0.6000 | 0.4000 |" in shown
     assert summarise(records, [], json.loads(json.dumps(second.plain()))).changed == []
+
+
+def test_the_commands_of_the_docs_mean_the_sweep_that_they_should():
+    text = (ROOT / "docs" / "nightly.md").read_text(encoding="utf-8")
+    lines = re.findall(r"mer-bench nightly (\S.*?)(?: &)?$", text, re.M)
+    made = [f"nightly {more}" for more in re.findall(r"NIGHT=[\"]?([^\"\n]+)", text)]
+    lines = [line for line in lines if "--" in line] + made
+    assert len(lines) >= 4
+    for line in lines:
+        options, rest = nightly.split(line.split())
+        assert options.name in ("nightly", "controls")
+        own, overrides = sweep.split([options.name, *rest])
+        assert dict(overrides) == {"data.root": "/data/features"} and sweep.options_of(own).name == options.name
+    options, rest = nightly.split(["--data.root", "/data", "--runs", "r"])
+    assert (options.name, options.runs, rest) == ("nightly", "r", ["--data.root", "/data"])
+
+
+@pytest.mark.parametrize(
+    "given", [["--workers", "-1"], ["--slots-per-gpu", "0"], ["--engine", "ray", "--slots-per-gpu", "0"]]
+)
+def test_no_places_at_all_are_refused(given):
+    with pytest.raises(UserError, match="must be at least 1"):
+        engines.launch({}, sweep.options_of(["s", *given]), engines.TARGET, {})
 
 
 def test_the_timers_of_the_docs_are_well_formed(tmp_path):
