@@ -81,6 +81,13 @@ def test_features_are_joined_by_frame_number(tree: Tree, tmp_path: Path, form: s
     assert (missing.count, set(missing.ids)) == (sum(map(len, LOST.values())), set(LOST))
 
 
+def test_faces_with_a_rate_are_not_shared(tree: Tree, tmp_path: Path) -> None:
+    """A file named by the video is the sound of both people in it, and the face of neither."""
+    _, file = convert(tree, {"vision": "5"}, vision=write_sound(tmp_path / "audio"))
+    for side in ("left", "right"):
+        assert not file.modalities["vision"].present[file.ids.index(f"talk_{side}")]
+
+
 def test_sound_is_shared_and_joined_by_time(tree: Tree, tmp_path: Path) -> None:
     vision, audio = write_frames(tmp_path / "vision", "npz"), write_sound(tmp_path / "audio")
     report, file = convert(tree, {"audio": "100"}, vision=vision, audio=audio)

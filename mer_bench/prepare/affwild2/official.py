@@ -168,7 +168,7 @@ def _modality(
     valid: list[NDArray[np.bool_]] = []
     with Spool() as spool:
         for track in tracks:
-            path = features.find(entries, track.name, track.video, shared=bool(rate) or name == SOUND)
+            path = features.find(entries, track.name, track.video, shared=name == SOUND)
             if path is None:
                 lengths.append(0)
                 continue
