@@ -320,3 +320,12 @@ def test_official_folds() -> None:
     for corpus, counts in (("mosei", (2249, 300, 678)), ("mosi", (52, 10, 31))):
         part = official(corpus).part
         assert tuple(sum(number == k for number in part.values()) for k in (1, 2, 3)) == counts
+
+
+def test_an_empty_part_is_refused(tmp_path: Path) -> None:
+    def change(content: dict) -> None:
+        content["test"] = {name: value[:0] for name, value in content["test"].items()}
+
+    split = make_pickle(tmp_path / "data.pkl", "MMSA", aligned=False, change=change)
+    with pytest.raises(UserError, match=r"data\.pkl: test/\w+_lengths is empty"):
+        convert(split)

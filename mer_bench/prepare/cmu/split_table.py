@@ -142,7 +142,11 @@ class _Parts:
         return found
 
     def lengths(self, name: str) -> NDArray[np.int64]:
-        found = np.concatenate([array.reshape(len(array), -1) for array in self.arrays(name)])
+        arrays = self.arrays(name)
+        empty = [part for part, array in zip(PARTS, arrays, strict=True) if not array.size]
+        if empty:
+            raise UserError(f"{self.path}: {empty[0]}/{name} is empty; expected clips in every part")
+        found = np.concatenate([array.reshape(len(array), -1) for array in arrays])
         if found.shape[1] != 1 or (found < 0).any() or (found != np.round(found)).any():
             raise UserError(f"{self.path}: {name} are no numbers of steps")
         return found[:, 0].astype(np.int64)
