@@ -58,6 +58,15 @@ def parser(corpus: str = "") -> argparse.ArgumentParser:
         "or `video=FILE` (a CSV with columns video, fps) for the frames of the videos, where their names do not tell",
     )
     options.add_argument(
+        "--fitted-on",
+        metavar="NAME=SPLIT",
+        type=named_text,
+        action="append",
+        default=[],
+        help="the extractor of modality NAME was trained with labels of the training part of SPLIT, a split of the new "
+        "file with one fold; `none`: it saw no label of this corpus",
+    )
+    options.add_argument(
         "--memory",
         metavar="GB",
         type=float,
@@ -81,7 +90,7 @@ def named_text(text: str) -> tuple[str, str]:
     """``audio=100`` as name and text."""
     name, sign, value = text.partition("=")
     if not (name and sign and value):
-        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=HZ, for instance audio=100")
+        raise argparse.ArgumentTypeError(f"{text!r}: expected NAME=VALUE, for instance audio=100")
     return name, value
 
 
@@ -112,7 +121,9 @@ def main(argv: list[str]) -> int:
         raise UserError(f"--memory {options.memory:g}: expected a number of gigabytes above 0")
     out = None if options.dry_run else options.out
     features, rate = named(options.features), dict(options.rate)
-    request = Request(options.source, options.text, options.labels, features, options.align, rate)
+    request = Request(
+        options.source, options.text, options.labels, features, options.align, rate, dict(options.fitted_on)
+    )
     report = prepare_apart(options.corpus, request, out, options.memory)
     print("\n".join(report.lines()))
     if out is not None:

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mer_bench.errors import UserError, did_you_mean
 from mer_bench.prepare.layout import Layout, Request, recognise
 from mer_bench.prepare.report import Report
 
+if TYPE_CHECKING:
+    from mer_bench.merh5 import Contents
+
+#: what `--fitted-on` says of an extractor that saw no label of the corpus
+NOTHING = "none"
 #: corpus -> the module with its `LAYOUTS`, in the order in which they are tried
 CORPORA = {
     "affwild2": "mer_bench.prepare.affwild2",
@@ -48,7 +54,7 @@ def prepare(
     layout = recognise(corpus, layouts, request.source)
     layout.refuse_unused(request)
     report = Report(corpus, str(request.source), recognised=layout.name)
-    contents = layout.read(request, report)
+    contents = fitted(layout.read(request, report), request.fitted_on, report)
     if out is not None:
         from mer_bench.merh5 import write
 
@@ -60,6 +66,35 @@ def prepare(
     if out is not None:
         report.save(report_path(out))
     return report
+
+
+def fitted(contents: Contents, stated: Mapping[str, str], report: Report) -> Contents:
+    """The same, with what the user states of the labels that extractors saw (decision 0009).
+
+    Args:
+        contents: what was read.
+        stated: by modality, a split of the contents with one fold, or `none`.
+        report: told what it overrules.
+
+    Raises:
+        UserError: no such modality, or no such split.
+    """
+    modalities = dict(contents.modalities)
+    folds = {name: len(split.table) for name, split in contents.splits.items()}
+    for name, scheme in stated.items():
+        if name not in modalities:
+            raise UserError(f"--fitted-on {name}: no such modality; {did_you_mean(name, modalities)}")
+        if scheme != NOTHING and folds.get(scheme) != 1:
+            single = [split for split, count in folds.items() if count == 1]
+            raise UserError(
+                f"--fitted-on {name}={scheme}: no split {scheme!r} with one fold; expected one of "
+                f"{', '.join([*single, NOTHING])}"
+            )
+        known = modalities[name].fitted_on or NOTHING
+        if known != scheme:
+            report.absent.append(f"proof of --fitted-on {name}={scheme}; taken as stated, in place of {known}")
+        modalities[name] = dataclasses.replace(modalities[name], fitted_on="" if scheme == NOTHING else scheme)
+    return dataclasses.replace(contents, modalities=modalities)
 
 
 def report_path(out: Path) -> Path:

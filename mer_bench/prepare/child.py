@@ -149,6 +149,7 @@ def _packed(request: Request) -> dict[str, Any]:
         "labels": None if request.labels is None else str(request.labels),
         "features": {name: str(path) for name, path in request.features.items()},
         "rate": dict(request.rate),
+        "fitted_on": dict(request.fitted_on),
     }
 
 

@@ -26,6 +26,8 @@ class Request:
         features: features that lie elsewhere, by the name that the modality is to have.
         align: clock of the rows, for layouts that offer a choice; empty for the layout's own.
         rate: rows per second by name of a modality, for layouts that cannot know them; as text.
+        fitted_on: by name of a modality, the split on whose training part its extractor was trained with labels of this
+            corpus, or `none`; over what the layout knows.
     """
 
     source: Path
@@ -34,6 +36,7 @@ class Request:
     features: Mapping[str, Path] = field(default_factory=dict)
     align: str = ""
     rate: Mapping[str, str] = field(default_factory=dict)
+    fitted_on: Mapping[str, str] = field(default_factory=dict)
 
 
 class Layout(ABC):

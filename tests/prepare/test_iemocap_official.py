@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mer_bench.data.datamodules import IEMOCAP
 from mer_bench.errors import UserError
 from mer_bench.merh5 import FeatureFile, check
 from mer_bench.prepare import Request, iemocap, prepare
@@ -278,6 +279,57 @@ def test_layers_of_roberta(pack: Pack) -> None:
     write_pickle(path, turned[:9])
     with pytest.raises(UserError, match="no features; expected a folder"):
         convert(pack, "papers", features={"text_roberta": path})
+
+
+def test_features_that_saw_labels_are_refused_where_they_would_be_scored(pack: Pack) -> None:
+    """RoBERTa saw the classes of sessions 1 to 3, the text network of the pickle those of sessions 1 to 4."""
+    content = layers(pack)
+    train, test = content[7], content[8]
+    content[7:] = [
+        [name for name in train if name[4] in "123"],
+        test,
+        [name for name in train if name[4] == "4"],
+    ]
+    path = write_pickle(pack.root / "roberta.pkl", content)
+    release = pack.root / "IEMOCAP_full_release"
+    file, _ = convert(pack, "papers", features={"text_roberta": path}, labels=release)
+    session = file.group("session")
+    assert {name: info.fitted_on for name, info in file.modalities.items()} == {
+        **{"audio": "", "vision": "", "text": "erc", "text_roberta": "text_roberta_fit"}
+    }
+    table = file.split_table("text_roberta_fit")[0]
+    for part, sessions in enumerate((("Ses01", "Ses02", "Ses03"), ("Ses04",), ("Ses05",)), 1):
+        assert set(session[table == part]) == set(sessions)
+    for name, seen in (("text", 4), ("text_roberta", 3)):
+        for fold in range(seen):
+            with pytest.raises(UserError, match=rf"modality '{name}' was trained on .* test items of iemocap4"):
+                IEMOCAP("iemocap4", fold, [name], file=str(file.path))
+    with pytest.raises(UserError, match="the extractor of modality 'text' was trained on"):
+        IEMOCAP("iemocap6_erc", file=str(file.path))
+    content[9].append(test[0])
+    write_pickle(path, content)
+    with pytest.raises(UserError, match=rf"RoBERTa was trained is not told: {test[0]} in several"):
+        convert(pack, "papers", features={"text_roberta": path})
+
+
+def test_the_user_knows_better_what_saw_labels(pack: Pack) -> None:
+    file, report = convert(pack, "papers", features={}, fitted_on={"text": "none", "vision": "erc"})
+    assert {name: info.fitted_on for name, info in file.modalities.items()} == {
+        "audio": "",
+        "vision": "erc",
+        "text": "",
+    }
+    assert "proof of --fitted-on text=none; taken as stated, in place of erc" in report["absent"]
+    with pytest.raises(UserError, match="--fitted-on txt: no such modality; did you mean text"):
+        convert(pack, "papers", features={}, fitted_on={"txt": "erc"})
+    with pytest.raises(UserError, match="no split 'speaker10' with one fold; expected one of erc, none"):
+        convert(pack, "papers", features={}, fitted_on={"text": "speaker10"})
+
+
+def test_a_pickle_without_turns_is_refused(pack: Pack) -> None:
+    write_pickle(pack.root / "empty.pkl", [{}] * 7 + [[], []])
+    with pytest.raises(UserError, match=r"empty\.pkl: no turns"):
+        convert(pack, "empty.pkl", features={})
 
 
 def test_wrong_places(pack: Pack) -> None:

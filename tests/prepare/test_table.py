@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
         "name, person, place, start, said, sex, age, label, valence, arousal, part",
         'clip0,p0,0,0.5,"well, yes",f,31,angry,0.5,-0.5,train',
         "clip1,p0,1,,no,f,31,xxx,0.1,-5,train",
-        "clip2,p1,0,1.5,maybe,m,,sad,-5,-5,dev",
+        "clip2,p1,0,1.5,maybe,m,,sad,-5,-5.0,dev",
         "clip3,p2,0,2.5,so,m,40,sad,-1,1,test",
         "clip4,p2,1,3.5,it,m,40,,0,0,test",
         "clip5,p3,,4.5,goes,m,22,angry,0.25,0,",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,11 @@ from mer_bench.prepare.report import Report
 from mer_bench.prepare.rows import Faults
 from mer_bench.prepare.sources import folder_source, source
 
+#: modalities of the pickles whose extractor was trained on the classes of the training dialogues: the text network of
+#: DialogueRNN and what came after it
+LABEL_TRAINED = {"text"}
+#: name of the split on which the extractor of a modality was trained
+FIT = "{}_fit"
 LICENCE = "IEMOCAP release licence (University of Southern California, SAIL); for local use only"
 
 
@@ -53,16 +59,21 @@ def contents(where: object, known: Known, request: Request, report: Report) -> C
     Raises:
         UserError: no features, or files that do not fit the turns.
     """
-    turns, modalities = _modalities(where, known, request, report)
+    turns, modalities, trained = _modalities(where, known, request, report)
     labels = _labels(where, known, turns, report)
     count_classes(labels, report)
     for name, modality in modalities.items():
         report.counted[f"with {name}"] = int((np.asarray(modality.lengths) > 0).sum())
+    splits = _splits(known.given, turns, trained, report)
+    fitted = {name: FIT.format(name) for name in trained} | {name: "erc" for name in LABEL_TRAINED & _brought(known)}
     start, end = _times(known.evaluation, turns)
     return Contents(
         corpus="iemocap",
         ids=turns.ids,
-        modalities=modalities,
+        modalities={
+            name: dataclasses.replace(one, fitted_on=scheme if (scheme := fitted.get(name, "")) in splits else "")
+            for name, one in modalities.items()
+        },
         labels=labels,
         speaker=turns.speaker,
         session=turns.session,
@@ -72,7 +83,7 @@ def contents(where: object, known: Known, request: Request, report: Report) -> C
         end_s=end,
         text=_text(known, turns, report) if request.text else None,
         attrs={"gender": turns.gender, "style": turns.style, **_categories(known.evaluation, turns)},
-        splits=_splits(known.given, turns, report),
+        splits=splits,
         sources=_sources(known, request),
         corpus_part=known.part,
         licence=LICENCE,
@@ -80,8 +91,18 @@ def contents(where: object, known: Known, request: Request, report: Report) -> C
     )
 
 
-def _modalities(where: object, known: Known, request: Request, report: Report) -> tuple[Turns, dict[str, Modality]]:
-    """The turns that have any feature, and their modalities: those that the files bring, and the folders."""
+def _brought(known: Known) -> set[str]:
+    """Names of the modalities that the files themselves bring."""
+    return set(known.given.features) if known.given is not None else set()
+
+
+def _modalities(
+    where: object, known: Known, request: Request, report: Report
+) -> tuple[Turns, dict[str, Modality], dict[str, dict[str, int]]]:
+    """The turns that have any feature, and their modalities: those that the files bring, and the folders.
+
+    Also, by modality, the parts of the dialogues where a pickle tells on which its extractor was trained.
+    """
     wanted = set(known.wanted)
     brought = dict(known.given.features) if known.given is not None else {}
     twice = sorted(set(brought) & set(request.features))
@@ -91,7 +112,8 @@ def _modalities(where: object, known: Known, request: Request, report: Report) -
     if unknown:
         raise UserError(f"--rate {unknown[0]}: no --features of that name")
     pickles = {name: path for name, path in request.features.items() if path.is_file()}
-    brought |= {name: read_layers(path, known.given, report) for name, path in pickles.items()}
+    layers = {name: read_layers(path, known.given, report) for name, path in pickles.items()}
+    brought |= {name: one.vectors for name, one in layers.items()}
     folders = {
         name: feature_files(name, path, wanted) for name, path in request.features.items() if name not in pickles
     }
@@ -105,7 +127,7 @@ def _modalities(where: object, known: Known, request: Request, report: Report) -
         report.drop(f"files of {name} without a turn", sorted(set(files) - wanted))
         rate = positive(request.rate[name], f"--rate {name}") if name in request.rate else 0.0
         found[name] = read_folder(name, request.features[name], files, turns.ids, report, rate)
-    return turns, found
+    return turns, found, {name: one.parts for name, one in layers.items()}
 
 
 def _vectors(name: str, vectors: dict[str, np.ndarray], ids: Sequence[str], report: Report) -> Modality:
@@ -181,8 +203,10 @@ def _text(known: Known, turns: Turns, report: Report) -> list[str] | None:
     return [text.get(turn, "") for turn in turns.ids]
 
 
-def _splits(given: Conversations | None, turns: Turns, report: Report) -> dict[str, SplitTable]:
-    """The fold of the conversation papers, from their file where it tells, and the ten folds by speaker."""
+def _splits(
+    given: Conversations | None, turns: Turns, trained: Mapping[str, Mapping[str, int]], report: Report
+) -> dict[str, SplitTable]:
+    """The fold of the conversation papers, from their file where it tells; ten by speaker; what extractors saw."""
     train, test = (given.train, given.test) if given is not None else (frozenset(), frozenset())
     if train:
         report.counted |= {"dialogues that train in erc": len(train), "dialogues that test in erc": len(test)}
@@ -190,9 +214,25 @@ def _splits(given: Conversations | None, turns: Turns, report: Report) -> dict[s
         "erc": erc(turns, set(test), set(train)) if train else erc(turns, _fifth(turns)),
         "speaker10": speaker10(turns),
     }
-    whole = {name: all({1, 3} <= set(fold) for fold in split.table.tolist()) for name, split in tables.items()}
+    needed = {"erc": {1}} if given is not None and LABEL_TRAINED & set(given.features) else {}  # says what text saw
+    whole = {
+        name: all(needed.get(name, {1, 3}) <= set(fold) for fold in split.table.tolist())
+        for name, split in tables.items()
+    }
     report.absent += [f"split {name}: a part without a turn" for name, there in whole.items() if not there]
-    return {name: split for name, split in tables.items() if whole[name]}
+    found = {name: split for name, split in tables.items() if whole[name]}
+    fits = {FIT.format(name): _fit(turns, parts) for name, parts in trained.items()}
+    return found | {name: split for name, split in fits.items() if (split.table == 1).any()}
+
+
+def _fit(turns: Turns, parts: Mapping[str, int]) -> SplitTable:
+    """Which turns an extractor was trained on."""
+    return SplitTable(
+        np.array([[parts.get(dialogue, 0) for dialogue in turns.dialogue]], np.uint8),
+        disjoint_by=("dialogue",),
+        source="the training, validation and test dialogues named in the pickle of the features",
+        note="On the training part the extractor was fine-tuned with labels; no protocol compares on it.",
+    )
 
 
 def _fifth(turns: Turns) -> set[str]:

@@ -100,9 +100,11 @@ def _pickle(path: Path, content: Any) -> Conversations:
             f"{path}: not a pickle of the conversation papers; expected ids, speakers, labels, ... by dialogue"
         )
     by = dict(zip(names, content, strict=False))
-    train, test = (_dialogues(path, part) for part in content[len(names) :])
+    train, test = (dialogues(path, part) for part in content[len(names) :])
     _check(path, by, train, test)
     ids = by["ids"]
+    if not any(ids.values()):
+        raise UserError(f"{path}: no turns; expected ids, speakers, labels, ... of at least one dialogue")
     column = {
         key: {turn: cell for name in ids for turn, cell in zip(ids[name], by[key][name], strict=True)} for key in names
     }
@@ -134,7 +136,12 @@ def _check(path: Path, by: Mapping[str, Mapping[Any, Any]], train: set[str], tes
         raise UserError(f"{path}: speaker or dialogue is not that of the turn's id at {shown(wrong)}")
 
 
-def _dialogues(path: Path, part: Any) -> set[str]:
+def dialogues(path: Path, part: Any) -> set[str]:
+    """Names of dialogues; `part` is what a pickle has for them.
+
+    Raises:
+        UserError: no list of names.
+    """
     if not isinstance(part, list | tuple | set | frozenset | np.ndarray) or not all(
         isinstance(name, str) for name in part
     ):

@@ -3,27 +3,40 @@
 Speakers, class numbers, the vectors of four layers, sentences (each by dialogue, a list of turns), training, test and
 validation dialogues. The turns are those of a file that names them, in its order; as nothing but the position says
 so, every speaker and every class must be the same in both.
+
+RoBERTa was fine-tuned on the classes of the training dialogues, so the features know those: whoever reads them gets the
+parts too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mer_bench.errors import UserError
 from mer_bench.prepare.ids import same, shown
-from mer_bench.prepare.iemocap.conversations import Conversations, is_class
+from mer_bench.prepare.iemocap.conversations import Conversations, dialogues, is_class
 from mer_bench.prepare.iemocap.pack_labels import ERC6
 from mer_bench.prepare.report import Report
 from mer_bench.prepare.unpickle import load_pickle
 
 THINGS, LAYERS = 10, slice(2, 6)
+#: what the last three things are, as parts of a split: training, test, validation
+PARTS = (1, 3, 2)
 
 
-def read_layers(path: Path, given: Conversations | None, report: Report) -> dict[str, np.ndarray]:
-    """Turn -> mean of its four layers, as M3Net takes it.
+class Layers(NamedTuple):
+    """What the pickle holds: the mean of four layers by turn, as M3Net takes it, and the part of each dialogue."""
+
+    vectors: dict[str, np.ndarray]
+    parts: dict[str, int]
+
+
+def read_layers(path: Path, given: Conversations | None, report: Report) -> Layers:
+    """The features, and on which dialogues RoBERTa was fine-tuned.
 
     Args:
         path: the pickle.
@@ -43,6 +56,7 @@ def read_layers(path: Path, given: Conversations | None, report: Report) -> dict
         )
     speakers, labels = content[:2]
     same(path, set(map(str, speakers)), given.orders)
+    parts = _parts(path, content[7:], given.orders)
     found: dict[str, np.ndarray] = {}
     wrong: list[str] = []
     for dialogue, turns in given.orders.items():
@@ -62,6 +76,25 @@ def read_layers(path: Path, given: Conversations | None, report: Report) -> dict
     report.verified.append(
         f"{path.name}: speakers and classes of {len(found):,} turns are those of {given.files[0].name}"
     )
+    return Layers(found, parts)
+
+
+def _parts(path: Path, lists: Any, orders: Mapping[str, Any]) -> dict[str, int]:
+    """The part of each dialogue.
+
+    Raises:
+        UserError: not three lists of its dialogues, each in one of them.
+    """
+    found: dict[str, int] = {}
+    listed = [dialogue for part in lists for dialogue in dialogues(path, part)]
+    wrong = sorted({name for name in listed if listed.count(name) > 1} | (set(listed) ^ set(orders)))
+    if wrong:
+        raise UserError(
+            f"{path}: on which dialogues RoBERTa was trained is not told: {shown(wrong)} in several of the training, "
+            "test and validation lists, or in none; expected each dialogue in one"
+        )
+    for part, names in zip(PARTS, lists, strict=True):
+        found |= dict.fromkeys(map(str, names), part)
     return found
 
 

@@ -11,6 +11,7 @@ r"""Any other corpus: a YAML file says where ids, features and labels are.
       audio: {folder: wavlm, rate_hz: 50, extractor: wavlm-base}     # <id>.npy or .csv: (frames, features), or a vector
       text: {archive: text.npz}                                      # values, ids, and lengths where they are ragged
       bio: {table: bio.csv, id: name, columns: [eda, ecg]}           # all other columns without `columns`
+      face: {folder: tuned, fitted_on: official}   # extractor trained with labels of that split's training part
     labels:
       emotion: {kind: multiclass, column: label, names: [angry, sad], missing: [xxx]}
       va: {kind: regression, columns: [valence, arousal], range: [-1, 1], missing: ["-5"]}

@@ -19,10 +19,10 @@ from mer_bench.prepare.ids import shown, unique
 from mer_bench.prepare.report import Report
 from mer_bench.prepare.rows import measured_rows, rows_without
 from mer_bench.prepare.table.section import Section
-from mer_bench.prepare.tables import numbers, read_any
+from mer_bench.prepare.tables import is_number, numbers, read_any
 
 Columns = Mapping[str, list[str]]
-FACTS = ("extractor", "extractor_version", "unit", "note")
+FACTS = ("extractor", "extractor_version", "unit", "note", "fitted_on")
 MODALITY_KEYS = (
     *("folder", "archive", "table", "id", "columns", "delimiter", "missing", "kind", "rate_hz", "t0_s"),
     *FACTS,
@@ -61,6 +61,7 @@ def modality(name: str, spec: Section, ids: Sequence[str], report: Report) -> Mo
         extractor_version=spec.text("extractor_version", ""),
         unit=spec.text("unit", ""),
         note=spec.text("note", made.note),
+        fitted_on=spec.text("fitted_on", ""),
     )
 
 
@@ -150,6 +151,10 @@ def labels(name: str, spec: Section, table: Columns, ids: Sequence[str], report:
         table, lengths = _frames(spec, wanted, ids)
     cells = [column(spec, table, key) for key in wanted]
     missing = {"", *spec.texts("missing")}
+    if kind not in CLASS_KINDS:  # -5 and -5.0 are one number
+        sentinels = {float(cell) for cell in missing if is_number(cell)}
+        written = {cell.strip() for one in cells for cell in one}
+        missing |= {cell for cell in written if is_number(cell) and float(cell) in sentinels}
     mask = np.array([[cell.strip() not in missing for cell in one] for one in cells]).T.reshape(-1, len(cells))
     report.repair(f"labels {name} missing, masked", (), int((~mask).sum()))
     if kind in CLASS_KINDS:
