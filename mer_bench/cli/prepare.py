@@ -6,6 +6,7 @@ import argparse
 import importlib
 import math
 from pathlib import Path
+from typing import Any
 
 from mer_bench.errors import UserError
 from mer_bench.prepare import CORPORA, Request, report_path
@@ -22,6 +23,7 @@ def parser(corpus: str = "") -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter if corpus == "table" else argparse.HelpFormatter,
         epilog=importlib.import_module(CORPORA["table"]).__doc__ if corpus == "table" else None,
     )
+    several: dict[str, Any] = {"action": "append", "default": []}
     options.add_argument("corpus", metavar="CORPUS", help=f"one of: {', '.join(sorted(CORPORA))}")
     options.add_argument(
         "--from",
@@ -38,8 +40,7 @@ def parser(corpus: str = "") -> argparse.ArgumentParser:
         "--features",
         metavar="NAME=PATH",
         type=named_path,
-        action="append",
-        default=[],
+        **several,
         help="features of modality NAME, where they lie elsewhere; may be given several times",
     )
     options.add_argument(
@@ -52,8 +53,7 @@ def parser(corpus: str = "") -> argparse.ArgumentParser:
         "--rate",
         metavar="NAME=HZ",
         type=named_text,
-        action="append",
-        default=[],
+        **several,
         help="affwild2, iemocap: rows per second of modality NAME. affwild2: such rows are joined by time; `video=HZ` "
         "or `video=FILE` (a CSV with columns video, fps) for the frames of the videos, where their names do not tell",
     )
@@ -61,8 +61,7 @@ def parser(corpus: str = "") -> argparse.ArgumentParser:
         "--fitted-on",
         metavar="NAME=SPLIT",
         type=named_text,
-        action="append",
-        default=[],
+        **several,
         help="the extractor of modality NAME was trained with labels of the training part of SPLIT, a split of the new "
         "file with one fold; `none`: it saw no label of this corpus",
     )
