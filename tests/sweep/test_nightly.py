@@ -19,6 +19,7 @@ from mer_bench.errors import UserError
 from mer_bench.merh5 import Contents, Labels, Modality, write
 from mer_bench.results.record import run_folder, write_record
 from mer_bench.results.summary import make_rows, page, summarise
+from mer_bench.sweep.agenda import code_of
 from mer_bench.sweep.file import read
 from mer_bench.sweep.ledger import Ledger
 from tests.files import iemocap
@@ -103,9 +104,9 @@ def test_a_failed_run_is_named_and_the_code_says_so(home, monkeypatch):
     Ledger("runs").prepare()
     ledger = Ledger("runs")
     (plan, _) = sweep.planned(sweep.options_of(["smoke"]), [], looking=True)
-    for key in plan.runs:
-        ledger.fail(key, "RuntimeError: no luck")
-        ledger.fail(key, "RuntimeError: no luck")
+    for key, run in plan.runs.items():
+        ledger.fail(key, "RuntimeError: no luck", code_of(run))
+        ledger.fail(key, "RuntimeError: no luck", code_of(run))
     assert nightly.main(["smoke"]) == 1
     assert Path("night/summary.md").read_text().count("no luck") == 2
     monkeypatch.setattr(sweep, "main", lambda argv: 130)
