@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,18 @@ def plan(recipe: Recipe, runs: str) -> list[Run]:
     file = open_features(find_features(recipe.dataset, data.get("root", ""), data.get("file", "")))
     plain = [m for m in file.modalities if "_" not in m]
     return [_run(one, protocol, file, plain, runs) for one in recipes.per_modality(recipe, plain)]
+
+
+def check_files(runs: Iterable[Run]) -> None:
+    """Hold the feature files of these runs against their own content hash, which run keys and records name.
+
+    It reads each file once, 55 MB in 0.3 s, so whoever starts runs does it, and not every run again.
+
+    Raises:
+        UserError: a file holds other values than it says, or values that it may not hold.
+    """
+    for file in {run.file.path: run.file for run in runs}.values():
+        file.verify()
 
 
 def _run(recipe: Recipe, protocol: Protocol, file: FeatureFile, plain: list[str], runs: str) -> Run:

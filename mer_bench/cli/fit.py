@@ -16,7 +16,7 @@ from mer_bench.data.corpora import register
 from mer_bench.errors import Diverged, UserError
 from mer_bench.protocol import SEARCH
 from mer_bench.results.record import read_record
-from mer_bench.runs import Run, numeric, plan
+from mer_bench.runs import Run, check_files, numeric, plan
 from mer_bench.sweep.interrupted import forget
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def main(argv: list[str]) -> int:
 
         print(yaml.safe_dump(recipe.settings, sort_keys=False), end="")
         return 0
-    for run in plan(recipe, options.runs):
+    runs = plan(recipe, options.runs)
+    check_files(runs)
+    for run in runs:
         execute(run, options)
     return 0
 

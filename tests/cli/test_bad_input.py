@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import h5py
 import pytest
 
 from mer_bench.cli import main
@@ -103,6 +104,18 @@ def test_broken_feature_files(home, capsys):
         error = capsys.readouterr().err
         assert "iemocap.h5" in error and "Traceback" not in error
     assert not (home / "runs").exists()
+
+
+@pytest.mark.parametrize("command", [FIT, ["sweep", "smoke", "--cpu"]])
+def test_values_that_were_changed_in_place_are_not_trained_on(home, capsys, command):
+    """The stored hash of the content is no longer that of the content."""
+    with h5py.File(home / "features" / "iemocap.h5", "r+") as file:
+        values = file["modalities/audio/values"]
+        values[0, 0] = values[0, 0] + 1
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert "iemocap.h5" in error and "content" in error and "Traceback" not in error
+    assert not list(home.glob("runs/**/config.yaml"))
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(home, capsys):
