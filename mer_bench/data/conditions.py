@@ -1,9 +1,10 @@
 """What is missing at test: from a condition to the availability of every modality of every item. numpy only.
 
-Rate η is the share of present (item, modality) pairs that are removed, each item keeping at least one; items that
-natively lack a modality keep that. What goes first is drawn from the item's id, the modality and the number of the
-mask, so what is gone at one rate is gone at every higher one; how far the removal goes depends on the other items of the
-test part and on the modalities that were asked for. With both the same, masks are the same for every method and machine.
+Rate η is the share of present (item, modality) pairs that are removed, each item keeping at least one; items
+that natively lack a modality keep that. What goes first is drawn from the item's id, the modality and the
+number of the mask, so what is gone at one rate is gone at every higher one; how far the removal goes depends
+on the other items of the test part and on the modalities that were asked for. With both the same, masks are
+the same for every method and machine.
 
 However many conditions there are, an item can only be left with one of the 2^M subsets of its modalities, and what a
 method says of an item depends on nothing else. So a method is asked once for each subset, and every condition is put
