@@ -26,8 +26,10 @@ def warm() -> None:
     sources.closure((*sources.ALWAYS, *_modules()))
     for executor in EXECUTORS[1:]:
         code({}, executor)
-    for name in ("iemocap_concat", "affwild2_transformer"):  # items and frames; most methods name the same classes
-        lightning.Rehearsal(recipes.resolve([name], ()).settings)
+    shipped = recipes.packaged_configs()  # not what a user has put over them, which may be wrong or not trusted here
+    for data, method in (("iemocap", "concat"), ("affwild2", "transformer")):  # most methods name the same classes
+        files = [str(shipped / "data" / f"{data}.yaml"), str(shipped / "method" / f"{method}.yaml")]
+        lightning.Rehearsal(recipes.resolve(files).settings)
 
 
 def _modules() -> list[str]:

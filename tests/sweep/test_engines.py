@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -54,6 +56,18 @@ def work(kind: str, target: str, **options):
     progress = Progress(len(plan), 0, bar=False)
     stopped = ENGINES[kind](f"tests.sweep.targets:{target}", given).work(plan, progress)
     return plan, progress, stopped
+
+
+def test_a_fork_server_comes_up_whatever_a_user_has_put_over_the_shipped_configs(home):
+    """What it reads to learn signatures is the shipped ones; a run says what is wrong with the others."""
+    for part in ("data/iemocap", "method/concat", "data/affwild2", "method/transformer"):
+        path = Path("configs", f"{part}.yaml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("model: {method: {class_path: lab.net.Mine}}\ndata: {init_args: {no_such_key: 1}}\n")
+    done = subprocess.run(
+        [sys.executable, "-c", "import mer_bench.cli.warm"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @every_engine
