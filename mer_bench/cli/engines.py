@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mer_bench.errors import UserError
-from mer_bench.runs import Run
+from mer_bench.runs import Run, check_files
 from mer_bench.sweep.agenda import recorded
 from mer_bench.sweep.engine import Engine
 from mer_bench.sweep.ledger import Ledger
@@ -79,13 +79,17 @@ def launch(
 
     Returns:
         True when it was interrupted.
+
+    Raises:
+        UserError: no place for a run, or a feature file that holds other values than it says.
     """
     refuse_no_room(options)
-    left = sum(not recorded(run) for run in runs.values())
+    waiting = [run for run in runs.values() if not recorded(run)]
+    check_files(waiting)
     bar = options.progress == "bar" or (options.progress == "auto" and sys.stderr.isatty())
     given = {"trust": tuple(options.trust), "runs": folder or options.runs, **settings}
     engine = ENGINES[options.engine](options, Ledger(folder or options.runs), target, given)
-    progress = Progress(len(runs), len(runs) - left, bar=bar)
+    progress = Progress(len(runs), len(runs) - len(waiting), bar=bar)
     try:
         return engine.work(runs, progress)
     finally:
@@ -112,6 +116,7 @@ def script(options: argparse.Namespace) -> str:
     """
     if options.engine != "slurm":
         raise UserError(f"--print-script shows what SLURM would get; --engine {options.engine} submits nothing")
+    refuse_no_room(options)
     return sbatch_script(Ledger(options.runs), batch(options)).rstrip()
 
 

@@ -13,7 +13,7 @@ from mer_bench.cli import options as cli_options
 from mer_bench.cli.engines import TARGET, launch
 from mer_bench.data.corpora import register
 from mer_bench.errors import UserError
-from mer_bench.runs import Run, check_files
+from mer_bench.runs import Run
 from mer_bench.sweep.agenda import given_up, recorded
 from mer_bench.sweep.engine import interrupted_message
 from mer_bench.sweep.ledger import Ledger
@@ -115,7 +115,6 @@ def work(plan: Plan, options: argparse.Namespace) -> int:
         return shout(plan)
     for run in left:
         recipes.refuse_foreign_classes(run.recipe.settings, options.trust)
-    check_files(left)
     try:
         ledger.prepare()
     except OSError as error:

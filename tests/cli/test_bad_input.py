@@ -106,16 +106,18 @@ def test_broken_feature_files(home, capsys):
     assert not (home / "runs").exists()
 
 
-@pytest.mark.parametrize("command", [FIT, ["sweep", "smoke", "--cpu"]])
+@pytest.mark.parametrize("command", [FIT, ["sweep", "smoke", "--cpu"], ["sweep", "searched.yaml", "--cpu"]])
 def test_values_that_were_changed_in_place_are_not_trained_on(home, capsys, command):
-    """The stored hash of the content is no longer that of the content."""
+    """The stored hash of the content is no longer that of the content: no run starts, and no trial of a search."""
+    searched = "protocols: [iemocap4]\nmethods: [concat]\nmodalities: {iemocap4: [audio, text]}\nsearch: {draws: 1}\n"
+    (home / "searched.yaml").write_text(searched)
     with h5py.File(home / "features" / "iemocap.h5", "r+") as file:
         values = file["modalities/audio/values"]
         values[0, 0] = values[0, 0] + 1
     assert main(command) == 2
     error = capsys.readouterr().err
     assert "iemocap.h5" in error and "content" in error and "Traceback" not in error
-    assert not list(home.glob("runs/**/config.yaml"))
+    assert not [*home.glob("runs/**/config.yaml"), *home.glob("runs/trials/**/metrics.csv")]
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(home, capsys):

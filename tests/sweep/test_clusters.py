@@ -138,6 +138,7 @@ def test_the_script_is_shown_without_slurm_and_leaves_nothing(home, capsys):
         ("--engine slurm", "no `srun` on this machine"),
         ("--engine slurm --sbatch account", "--sbatch takes KEY=VALUE"),
         ("--engine slurm --jobs 0", "--jobs and --time must be at least 1"),
+        ("--engine slurm --print-script --workers 0", "--workers must be at least 1, got 0"),
         ("--engine ray --print-script", "--engine ray submits nothing"),
     ],
 )
