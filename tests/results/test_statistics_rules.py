@@ -86,6 +86,16 @@ def test_rule_a_difference_pairs_clusters_and_adds_the_seeds_of_both():
     assert same.se**2 == pytest.approx(expected - sum(np.var(v, ddof=1) / 5 for v in per_seed) + paired, rel=1e-9)
 
 
+def test_clusters_without_items_are_no_units():
+    """As they are left where small clusters were merged to be published: they add no degree of freedom."""
+    samples = split(1), split(2, skill=0.6)
+    merged = [np.insert(sample, [0, 7, 40], 0.0, axis=1) for sample in samples]
+    assert A.score(merged[0]) == A.score(samples[0])
+    assert A.difference(*merged) == A.difference(*samples)
+    with pytest.raises(UserError, match="items in different clusters"):
+        A.difference(merged[0], np.insert(samples[1], [0, 8, 40], 0.0, axis=1))
+
+
 def test_seeds_may_differ_in_number_between_methods_of_rule_a():
     assert A.difference(split(1, seeds=5), split(2, seeds=9)).df > 4
 

@@ -42,6 +42,11 @@ def per_seed(statistics: Array, metric: Metric) -> Array:
     return evaluate(metric, statistics.sum(axis=1), "metric of the whole test set")
 
 
+def filled(statistics: Array) -> NDArray[np.bool_]:
+    """Which clusters have items at all (cluster,)."""
+    return np.asarray((np.moveaxis(statistics, 1, 0).reshape(statistics.shape[1], -1) != 0).any(axis=1))
+
+
 def leave_one_out(statistics: Array, metric: Metric) -> Array:
     """The seed-averaged metric without each cluster in turn (cluster,).
 

@@ -34,8 +34,11 @@ class SingleSplit(Rule):
     metric: clusters.Metric = clusters.mean
 
     def deviations(self, sample: Array) -> Array:
-        """What each cluster adds to the seed-averaged score; squares sum to the cluster variance."""
-        return clusters.jackknife_deviations(sample, self.metric)
+        """What each cluster that has items adds to the seed-averaged score; squares sum to the cluster variance.
+
+        Where small clusters were merged to be published, those without anything of their own are no units.
+        """
+        return clusters.jackknife_deviations(sample[:, clusters.filled(sample)], self.metric)
 
     def seed_values(self, sample: Array, what: str = "rule A") -> Array:
         """Score of each seed on the whole test set."""
@@ -54,6 +57,8 @@ class SingleSplit(Rule):
                 f"The two methods have statistics of {first.shape[1]} and {second.shape[1]} clusters (shapes "
                 f"{first.shape}, {second.shape}); a paired difference needs the same test clusters in the same order."
             )
+        if not np.array_equal(clusters.filled(first), clusters.filled(second)):
+            raise UserError("The two methods have items in different clusters; a paired difference needs the same.")
         seeds = [_seed_term(paired(a, b))] if same_runs else [_seed_term(a), _seed_term(b)]
         both = _cluster_term(self.deviations(first) - self.deviations(second))
         return _sum_of_terms(a.mean() - b.mean(), [*seeds, both])
