@@ -169,6 +169,9 @@ def undecided(first: Record, second: Record) -> bool:
 
 def _verdict(first: Record, second: Record) -> str:
     if not undecided(first, second):
+        made = first.environment.get("processor", "one that the record does not state")
+        if made != second.environment.get("processor"):
+            return f"NOT the same: made on another processor ({made}), which may round otherwise; repeat it there"
         return "NOT the same: something decides numbers that is not recorded"
     return (
         f"nothing is decided: {first.executor} and {second.executor} add in another order, so only the distributions "

@@ -17,7 +17,7 @@ from mer_bench.data.views import frame_offsets
 from mer_bench.merh5 import FeatureFile
 from mer_bench.results import atomic, record
 from mer_bench.results.predictions import Predictions
-from mer_bench.results.provenance import is_stale
+from mer_bench.results.provenance import is_stale, processor
 from mer_bench.results.scores import PROJECTION, Scores, score_run
 from mer_bench.runs import Run, row_hash
 from mer_bench.training.projection import additive_projection
@@ -172,6 +172,7 @@ def machine(command: Command) -> dict[str, str]:
     """Kind of machine, as far as a record may say."""
     root = command.trainer.strategy.root_device
     found = {"precision": command.model.precision, "cpu_threads": str(torch.get_num_threads())}
+    found["processor"] = f"{processor()}, {torch.backends.cpu.get_cpu_capability()}"
     if root.type == "cuda":
         found |= {"accelerator": torch.cuda.get_device_name(root), "cuda": torch.version.cuda or ""}
         found["tf32"] = str(torch.backends.cuda.matmul.allow_tf32).lower()

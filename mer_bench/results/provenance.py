@@ -69,6 +69,18 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout if done.returncode == 0 else None
 
 
+def processor() -> str:
+    """Model of the CPU, as far as the system says it: libraries choose by it how they multiply matrices."""
+    try:
+        first, _, _ = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")
+    except OSError:
+        return platform.processor() or "unknown"
+    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
+    said = [facts.get("model name", "unknown")]  # of virtual machines often the brand alone
+    said += [f"{name} {facts[name]}" for name in ("cpu family", "model") if name in facts]
+    return " ".join(said)
+
+
 def environment(**more: str) -> dict[str, str]:
     """Versions and kind of machine.
 

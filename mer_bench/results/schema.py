@@ -39,7 +39,17 @@ SCHEMA = "mer-bench/record/1"
 ENVIRONMENT = frozenset(
     (
         *("python", "torch", "lightning", "torchmetrics", "numpy", "mer_bench", "cuda", "cudnn", "driver"),
-        *("accelerator", "accelerators", "cpu_threads", "system", "machine", "deterministic", "tf32", "precision"),
+        *(
+            "accelerator",
+            "accelerators",
+            "cpu_threads",
+            "processor",
+            "system",
+            "machine",
+            "deterministic",
+            "tf32",
+            "precision",
+        ),
     )
 )
 _ROUNDING = 1e-9  # of sums of many items: no reason to lose a run

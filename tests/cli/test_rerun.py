@@ -49,6 +49,15 @@ def test_another_result_is_told(run: Path):
     second = dataclasses.replace(first, metrics=higher, environment={**first.environment, "torch": "9.9"})
     lines, agree = compare(first, second)
     assert not agree and "other torch" in lines[0] and "0.01" in lines[1] and lines[-1].startswith("NOT the same")
+    assert "something decides numbers that is not recorded" in lines[-1]
+    elsewhere = dataclasses.replace(second, environment={**first.environment, "processor": "another one, AVX2"})
+    lines, agree = compare(elsewhere, first)
+    assert not agree and "other processor" in lines[0]
+    assert lines[-1].startswith("NOT the same: made on another processor (another one, AVX2)")
+    unsaid = {key: value for key, value in first.environment.items() if key != "processor"}
+    assert (
+        "one that the record does not state" in compare(dataclasses.replace(first, environment=unsaid), second)[0][-1]
+    )
     tiny = {c: {m: v * (1 - 1e-12) for m, v in values.items()} for c, values in first.metrics.items()}
     assert compare(first, dataclasses.replace(first, metrics=tiny))[1]
     assert compare(first, first) == (["identical: every number, and the predictions byte for byte"], True)
